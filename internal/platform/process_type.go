@@ -57,3 +57,12 @@ func DefaultAmount(processType string) int {
 	}
 	return 0
 }
+
+// Numbers returns the container numbers of n containers: 1 to n.
+func Numbers(n int) []int {
+	out := make([]int, n)
+	for i := range out {
+		out[i] = i + 1
+	}
+	return out
+}

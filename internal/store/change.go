@@ -64,7 +64,8 @@ func (s *Store) Commit(ctx context.Context, appID string, c *Change) error {
 
 // Private
 
-func requireIdle(ctx context.Context, tx *sql.Tx, appID string) error {
+// requireStill refuses while the app is scaling or restarting.
+func requireStill(ctx context.Context, tx *sql.Tx, appID string) error {
 	a, err := oneApp(ctx, tx, " WHERE id = ?", appID)
 	if err != nil {
 		return err
@@ -72,11 +73,21 @@ func requireIdle(ctx context.Context, tx *sql.Tx, appID string) error {
 	if a.Status == platform.AppScaling || a.Status == platform.AppRestarting {
 		return platform.Conflict("the app is %s; wait for the end of that, then try again", a.Status)
 	}
-	var deploying int
-	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM deployments WHERE app_id = ? AND finished_at = 0", appID).Scan(&deploying); err != nil {
+	return nil
+}
+
+// requireIdle refuses also while a deployment runs. Only a first deployment
+// that has not looked at the formation yet leaves it free to be changed.
+func requireIdle(ctx context.Context, tx *sql.Tx, appID string) error {
+	if err := requireStill(ctx, tx, appID); err != nil {
 		return err
 	}
-	if deploying > 0 && a.ReleaseID != "" {
+	var deploying int
+	if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM deployments d JOIN apps a ON a.id = d.app_id
+		WHERE a.id = ? AND d.finished_at = 0 AND (a.release_id != '' OR d.status = ?)`, appID, platform.DeploymentStarting).Scan(&deploying); err != nil {
+		return err
+	}
+	if deploying > 0 {
 		return platform.Conflict("a deployment of the app is running; wait for its end, then try again")
 	}
 	return nil

@@ -11,11 +11,15 @@ import (
 )
 
 // CreateDeployment queues a deployment. CodeConflict when one of the same
-// app is under way: there is one at a time (BU-7).
+// app is under way, there is one at a time (BU-7), or when the app is
+// scaling or restarting.
 func (s *Store) CreateDeployment(ctx context.Context, user platform.User, appID, gitRef, sourceID string) (platform.Deployment, error) {
 	d := platform.Deployment{ID: platform.NewID(), AppID: appID, Status: platform.DeploymentQueued, GitRef: gitRef,
 		SourceID: sourceID, PusherID: user.ID, CreatedAt: s.now()}
 	err := s.write(ctx, func(tx *sql.Tx) error {
+		if err := requireStill(ctx, tx, appID); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO deployments (id, app_id, status, git_ref, source_id, pusher_id, created_at) VALUES (?,?,?,?,?,?,?)`,
 			d.ID, d.AppID, d.Status, d.GitRef, d.SourceID, d.PusherID, stamp(d.CreatedAt))
 		if isUnique(err) {

@@ -1,0 +1,3 @@
+module example.test/shop/gateway
+
+go 1.19

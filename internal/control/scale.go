@@ -1,0 +1,184 @@
+package control
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/atollhq/atoll/internal/platform"
+	"github.com/atollhq/atoll/internal/store"
+)
+
+// ScaleChange is one wish about a process type.
+type ScaleChange struct {
+	Type   string
+	Amount int
+	// Size "" keeps the present one.
+	Size string
+}
+
+// Scale changes the formation. It returns the whole formation, and the
+// operation that carries it out, nil when there is nothing to carry out
+// because the app was never deployed.
+func (c *Control) Scale(ctx context.Context, user platform.User, appID string, changes []ScaleChange) ([]platform.ProcessType, *platform.Operation, error) {
+	app, err := c.Store.AppByID(ctx, appID)
+	if err != nil {
+		return nil, nil, err
+	}
+	before, err := c.Store.Formation(ctx, appID)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read the formation: %w", err)
+	}
+	after, err := scaled(before, changes)
+	if err != nil {
+		return nil, nil, err
+	}
+	ch := &store.Change{RequireIdle: true, Types: after, User: user, Event: "scale",
+		EventData: map[string]any{"previous_containers": formationData(before), "containers": formationData(after)}}
+	if app.ReleaseID == "" {
+		if err := c.Store.Commit(ctx, appID, ch); err != nil {
+			return nil, nil, err
+		}
+		return after, nil, nil
+	}
+	rows, err := c.Store.Workloads(ctx, appID)
+	if err != nil {
+		return nil, nil, fmt.Errorf("cannot read the workloads: %w", err)
+	}
+	release, err := c.Store.Release(ctx, app.ReleaseID)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := planScale(rows, after, release)
+	ch.Put, ch.Drop = append(slices.Clone(s.adjusted), s.fresh...), s.dropped
+	ch.Status = platform.AppScaling
+	op, err := c.begin(ctx, appID, "scale", ch)
+	if err != nil {
+		return nil, nil, err
+	}
+	// Commit numbered the generations in ch.Put; adjusted comes first there.
+	s.adjusted, s.fresh = ch.Put[:len(s.adjusted)], ch.Put[len(s.adjusted):]
+	c.run(user, appID, op, s)
+	return after, &op, nil
+}
+
+// Private
+
+// scaled applies changes to a formation, or says what is wrong with them.
+func scaled(before []platform.ProcessType, changes []ScaleChange) ([]platform.ProcessType, error) {
+	if len(changes) == 0 {
+		return nil, platform.Invalid("containers", "must name at least one process type, such as web:2")
+	}
+	after := slices.Clone(before)
+	for _, ch := range changes {
+		i := slices.IndexFunc(after, func(t platform.ProcessType) bool { return t.Name == ch.Type })
+		if i < 0 {
+			return nil, platform.Invalid("containers", "the app has no process type %q; it has: %s (new types appear with a deployment)", ch.Type, typeNames(before))
+		}
+		if ch.Amount < 0 || ch.Amount > platform.MaxContainersPerType {
+			return nil, platform.Invalid("amount", "%s: must be 0 to %d (got %d)", ch.Type, platform.MaxContainersPerType, ch.Amount)
+		}
+		if ch.Size != "" {
+			if _, err := platform.SizeByName(ch.Size); err != nil {
+				return nil, err
+			}
+			after[i].Size = ch.Size
+		}
+		after[i].Amount = ch.Amount
+	}
+	return after, nil
+}
+
+func typeNames(types []platform.ProcessType) string {
+	names := make([]string, 0, len(types))
+	for _, t := range types {
+		names = append(names, t.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+func formationData(types []platform.ProcessType) map[string]string {
+	out := map[string]string{}
+	for _, t := range types {
+		out[t.Name] = fmt.Sprintf("%d:%s", t.Amount, t.Size)
+	}
+	return out
+}
+
+// planScale compares the containers there are with a formation.
+func planScale(rows []store.Workload, types []platform.ProcessType, release platform.Release) step {
+	var s step
+	for _, t := range types {
+		command, known := release.Commands[t.Name]
+		var own []store.Workload
+		for _, row := range rows {
+			if row.Type == t.Name {
+				own = append(own, row)
+			}
+		}
+		amount := t.Amount
+		if !known {
+			amount = 0
+		}
+		blank := store.Workload{ID: platform.NewID(), Type: t.Name, ReleaseID: release.ID, Command: command, Size: t.Size}
+		s.planType(own, platform.Numbers(amount), blank)
+	}
+	return s
+}
+
+// planType plans one process type: own are its rows, oldest first, wanted
+// its numbers, blank what a new row looks like.
+func (s *step) planType(own []store.Workload, wanted []int, blank store.Workload) {
+	resized := slices.ContainsFunc(own, func(row store.Workload) bool { return row.Size != blank.Size })
+	if resized && len(wanted) > 0 {
+		blank.Numbers = wanted
+		s.fresh = append(s.fresh, blank)
+		for _, row := range own {
+			s.retired = append(s.retired, retirement{row: row})
+		}
+		return
+	}
+	missing := slices.Clone(wanted)
+	for i, row := range own {
+		kept := intersection(row.Numbers, wanted)
+		missing = difference(missing, kept)
+		if i == len(own)-1 {
+			// The newest row takes the new numbers, unless another row has them.
+			kept = append(kept, missing...)
+			sort.Ints(kept)
+			missing = nil
+		}
+		if len(kept) == 0 {
+			s.dropped = append(s.dropped, row.ID)
+		} else if !slices.Equal(kept, row.Numbers) {
+			row.Numbers = kept
+			s.adjusted = append(s.adjusted, row)
+		}
+	}
+	if len(missing) > 0 {
+		blank.Numbers, blank.Active = missing, true
+		s.adjusted = append(s.adjusted, blank)
+	}
+}
+
+func intersection(a, b []int) []int {
+	var out []int
+	for _, n := range a {
+		if slices.Contains(b, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func difference(a, b []int) []int {
+	var out []int
+	for _, n := range a {
+		if !slices.Contains(b, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}

@@ -1,0 +1,156 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/atollhq/atoll/internal/platform"
+	"github.com/atollhq/atoll/internal/store"
+)
+
+// Engine is what a Reconciler needs of an engine.Engine.
+type Engine interface {
+	Apply(ctx context.Context, w platform.Workload) error
+	Remove(ctx context.Context, workloadID string) error
+	Workloads(ctx context.Context) ([]string, error)
+}
+
+// Roster shows what runs.
+type Roster interface {
+	Snapshot() ([]platform.Instance, <-chan struct{})
+}
+
+// Reconciler carries wishes from the store to the engine. It is safe for
+// concurrent use.
+type Reconciler struct {
+	Store  *store.Store
+	Engine Engine
+	Roster Roster
+	// Region is REGION_NAME in containers.
+	Region string
+	Log    *slog.Logger
+}
+
+// Apply tells the engine all workloads of an app.
+func (r *Reconciler) Apply(ctx context.Context, appID string) error {
+	rows, err := r.Store.Workloads(ctx, appID)
+	if err != nil {
+		return fmt.Errorf("cannot read the workloads of app %s: %w", appID, err)
+	}
+	return r.apply(ctx, appID, rows)
+}
+
+// Remove tells the engine that nobody wants the workloads any more.
+func (r *Reconciler) Remove(ctx context.Context, workloadIDs ...string) error {
+	var errs []error
+	for _, id := range workloadIDs {
+		errs = append(errs, r.Engine.Remove(ctx, id))
+	}
+	return errors.Join(errs...)
+}
+
+// ApplyAll repeats every wish, and removes from the engine the workloads
+// without a row. It is called at every start, after the engine reported what
+// runs.
+func (r *Reconciler) ApplyAll(ctx context.Context) error {
+	apps, err := r.Store.AllApps(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot list the apps: %w", err)
+	}
+	wanted := map[string]bool{}
+	var errs []error
+	for _, a := range apps {
+		rows, err := r.Store.Workloads(ctx, a.ID)
+		if err != nil {
+			return fmt.Errorf("cannot read the workloads of app %s: %w", a.Name, err)
+		}
+		for _, row := range rows {
+			wanted[row.ID] = true
+		}
+		errs = append(errs, r.apply(ctx, a.ID, rows))
+	}
+	held, err := r.Engine.Workloads(ctx)
+	if err != nil {
+		return errors.Join(append(errs, fmt.Errorf("cannot list what the engine holds: %w", err))...)
+	}
+	for _, id := range held {
+		if !wanted[id] {
+			r.Log.Warn("Removing a workload that no app wants", "workload", id)
+			errs = append(errs, r.Engine.Remove(ctx, id))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Private
+
+func (r *Reconciler) apply(ctx context.Context, appID string, rows []store.Workload) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	common, err := r.common(ctx, appID)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, row := range rows {
+		w, err := r.compose(ctx, common, row)
+		if err == nil {
+			err = r.Engine.Apply(ctx, w)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("cannot apply workload %s (%s of app %s): %w", row.ID, row.Type, common.AppName, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// common is what all workloads of an app share.
+func (r *Reconciler) common(ctx context.Context, appID string) (platform.Workload, error) {
+	var w platform.Workload
+	app, err := r.Store.AppByID(ctx, appID)
+	if err != nil {
+		return w, err
+	}
+	project, err := r.Store.ProjectByID(ctx, app.ProjectID)
+	if err != nil {
+		return w, err
+	}
+	stack, err := r.Store.StackByID(ctx, app.StackID)
+	if err != nil {
+		return w, err
+	}
+	vars, err := r.Store.Variables(ctx, appID)
+	if err != nil {
+		return w, err
+	}
+	return platform.Workload{
+		ProjectID: project.ID, Network: project.Network, AppID: app.ID, AppName: app.Name, Kind: platform.KindApp,
+		Env: Environment(vars), Stack: stack.Name, Region: r.Region, StopGrace: platform.StopGrace,
+	}, nil
+}
+
+// compose fills in what is particular to a row.
+func (r *Reconciler) compose(ctx context.Context, w platform.Workload, row store.Workload) (platform.Workload, error) {
+	release, err := r.Store.Release(ctx, row.ReleaseID)
+	if err != nil {
+		return w, err
+	}
+	if w.Size, err = platform.SizeByName(row.Size); err != nil {
+		return w, err
+	}
+	w.ID, w.Type, w.Generation, w.Numbers, w.Active = row.ID, row.Type, row.Generation, row.Numbers, row.Active
+	w.Command, w.Image, w.Version = row.Command, release.Image, release.Version
+	return w, nil
+}
+
+// Environment is the variables as containers see them: aliases resolved.
+func Environment(vars []platform.Variable) map[string]string {
+	env := make(map[string]string, len(vars))
+	for _, v := range vars {
+		env[v.Name] = v.Value
+	}
+	return platform.ResolveAliases(env)
+}

@@ -1,0 +1,147 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is the configuration of a server: the fields of the config file,
+// each of which is also a flag of `atoll server`.
+type Config struct {
+	// DataDir holds what must survive a reboot: database, logs, images.
+	DataDir string `yaml:"data_dir"`
+	// RunDir holds what belongs to this boot: namespaces, sockets.
+	RunDir string `yaml:"run_dir"`
+	// StackDir holds the stack's image layout, as `make stack` writes it.
+	StackDir string `yaml:"stack_dir"`
+	// BaseDomain is what public names end in: <app>.<base_domain>.
+	BaseDomain string `yaml:"base_domain"`
+	// Region is REGION_NAME in containers and in the API.
+	Region string `yaml:"region"`
+	// Node is the name of this machine in the roster.
+	Node string `yaml:"node"`
+	// APIListen and HTTPListen are host:port of the API and of the router.
+	APIListen  string `yaml:"api_listen"`
+	HTTPListen string `yaml:"http_listen"`
+	// APIURL is the API as clients reach it; empty: as the request says.
+	APIURL string `yaml:"api_url"`
+	// TrustedProxies may set X-Forwarded-* (CIDR).
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// OutsidePrefix is the range of eth0 in containers.
+	OutsidePrefix string `yaml:"outside_prefix"`
+	// ResolvConf is where the upstream resolvers are read from.
+	ResolvConf string `yaml:"resolv_conf"`
+	// Containerd is the socket of a running containerd; empty: a private
+	// one is started, which outlives the server.
+	Containerd string `yaml:"containerd"`
+	// CgroupParent is the cgroup all containers are below.
+	CgroupParent string `yaml:"cgroup_parent"`
+	// BPFFS is where the eBPF maps are pinned.
+	BPFFS string `yaml:"bpffs"`
+	// Logger is the path of the atoll-logger program; empty: beside atoll.
+	Logger string `yaml:"logger"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `yaml:"log_level"`
+}
+
+// DefaultConfig is the configuration of a server that was told nothing.
+func DefaultConfig() Config {
+	node, err := os.Hostname()
+	if err != nil || node == "" {
+		node = "node-1"
+	}
+	return Config{
+		DataDir: "/var/lib/atoll", RunDir: "/run/atoll", StackDir: "/var/lib/atoll/stack",
+		BaseDomain: "atoll.localhost", Region: "local", Node: node,
+		APIListen: "127.0.0.1:7000", HTTPListen: ":80",
+		OutsidePrefix: "172.17.0.0/16", ResolvConf: "/etc/resolv.conf",
+		CgroupParent: "/atoll", BPFFS: "/run/atoll/bpf", LogLevel: "info",
+	}
+}
+
+// ReadConfig reads a YAML file over the defaults. Unknown keys are refused,
+// so that a typing mistake is not a setting silently ignored.
+func ReadConfig(path string) (Config, error) {
+	c := DefaultConfig()
+	text, err := os.ReadFile(filepath.Clean(path))
+	if err != nil {
+		return c, fmt.Errorf("cannot read the config file: %w", err)
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	dec.KnownFields(true)
+	if err := dec.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
+		return c, fmt.Errorf("cannot read the config file %s: %w", path, err)
+	}
+	return c, nil
+}
+
+var domainName = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// Validate checks every field and makes the paths absolute. The error names
+// all that is wrong.
+func (c *Config) Validate() error {
+	var errs []error
+	for _, p := range []*string{&c.DataDir, &c.RunDir, &c.StackDir, &c.BPFFS, &c.ResolvConf} {
+		if *p == "" {
+			errs = append(errs, errors.New("data_dir, run_dir, stack_dir, bpffs and resolv_conf must not be empty"))
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		*p = abs
+	}
+	c.BaseDomain = strings.ToLower(strings.Trim(c.BaseDomain, "."))
+	if !domainName.MatchString(c.BaseDomain) {
+		errs = append(errs, fmt.Errorf("base_domain %q is no domain name; use one such as apps.example.com", c.BaseDomain))
+	}
+	for name, addr := range map[string]string{"api_listen": c.APIListen, "http_listen": c.HTTPListen} {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			errs = append(errs, fmt.Errorf("%s %q must be host:port or :port", name, addr))
+		}
+	}
+	if _, err := c.outsidePrefix(); err != nil {
+		errs = append(errs, err)
+	}
+	if _, err := c.trustedProxies(); err != nil {
+		errs = append(errs, err)
+	}
+	if !strings.HasPrefix(c.CgroupParent, "/") || strings.Contains(c.CgroupParent, "..") {
+		errs = append(errs, fmt.Errorf("cgroup_parent %q must begin with / and not contain ..", c.CgroupParent))
+	}
+	if c.Region == "" || c.Node == "" {
+		errs = append(errs, errors.New("region and node must not be empty"))
+	}
+	return errors.Join(errs...)
+}
+
+func (c Config) outsidePrefix() (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(c.OutsidePrefix)
+	if err != nil || !p.Addr().Is4() || p.Bits() > 24 || p.Masked() != p {
+		return p, fmt.Errorf("outside_prefix %q must be an IPv4 range of /24 or larger, such as 172.17.0.0/16", c.OutsidePrefix)
+	}
+	return p, nil
+}
+
+func (c Config) trustedProxies() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range c.TrustedProxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("trusted_proxies: %q is no range such as 192.0.2.0/24", text)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}

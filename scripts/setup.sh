@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs what building, running and testing Atoll needs on Debian 12 or
+# Ubuntu 24.04. Safe to run again; installs nothing that is there.
+set -euo pipefail
+
+packages=(
+  # run: containers, the kernel's network tools, the stack image
+  containerd runc iproute2 nftables mmdebstrap debian-archive-keyring zstd
+  # build and test: race detector, generated eBPF objects
+  gcc libc6-dev clang llvm libbpf-dev linux-libc-dev
+  # look around and check: demo, lint
+  bind9-dnsutils iputils-ping curl jq shellcheck
+)
+
+if [[ $(id -u) -ne 0 ]]; then
+  echo "setup: run this as root: it installs packages and the tests need namespaces and eBPF" >&2
+  exit 1
+fi
+if ! command -v go >/dev/null; then
+  echo "setup: install Go first (https://go.dev/dl/), then run this again" >&2
+  exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+  echo "setup: this script knows apt only; install these by hand: ${packages[*]}" >&2
+  exit 1
+fi
+
+missing=()
+for p in "${packages[@]}"; do
+  [[ $(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true) == installed ]] || missing+=("$p")
+done
+if [[ ${#missing[@]} -eq 0 ]]; then
+  exit 0
+fi
+# gcc is often there under another package's care; what counts is the command.
+echo "setup: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# No service of a package is to start: Atoll runs a containerd of its own.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+  printf '#!/bin/sh\nexit 101\n' > "$policy"
+  chmod 755 "$policy"
+  trap 'rm -f "$policy"' EXIT
+fi
+apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null

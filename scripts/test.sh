@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# All tests, as `make test` runs them: unit and component tests with the race
+# detector, then the end-to-end tests. Left-overs of a killed run are removed
+# first.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bin/atoll-lab clean
+
+mapfile -t packages < <(go list ./... | grep -v -e '/e2e$' -e '/bench/')
+go test -race -timeout 12m "${packages[@]}"
+go test -count=1 -timeout 12m ./e2e/...
