@@ -59,7 +59,7 @@ const selectStack = "SELECT id, name, description, base_image, is_default, creat
 func stack(ctx context.Context, q querier, id string) (Stack, error) {
 	st, err := scanStack(q.QueryRowContext(ctx, selectStack+" WHERE id = ?1 OR name = ?1 OR (?1 = '' AND is_default = 1)", id))
 	if errors.Is(err, sql.ErrNoRows) {
-		return st, platform.Invalid("stack", "there is no stack %q; list the stacks to see what there is", id)
+		return st, platform.Invalid("stack_id", "there is no stack %q; list the stacks to see what there is", id)
 	}
 	return st, err
 }
