@@ -11,18 +11,11 @@ import (
 	"github.com/atollhq/atoll/internal/store"
 )
 
-// ScaleChange is one wish about a process type.
-type ScaleChange struct {
-	Type   string
-	Amount int
-	// Size "" keeps the present one.
-	Size string
-}
-
-// Scale changes the formation. It returns the whole formation, and the
+// Scale changes Amount and Size of the process types named in changes; a
+// Size of "" keeps the present one. It returns the whole formation, and the
 // operation that carries it out, nil when there is nothing to carry out
 // because the app was never deployed.
-func (c *Control) Scale(ctx context.Context, user platform.User, appID string, changes []ScaleChange) ([]platform.ProcessType, *platform.Operation, error) {
+func (c *Control) Scale(ctx context.Context, user platform.User, appID string, changes []platform.ProcessType) ([]platform.ProcessType, *platform.Operation, error) {
 	app, err := c.Store.AppByID(ctx, appID)
 	if err != nil {
 		return nil, nil, err
@@ -67,18 +60,18 @@ func (c *Control) Scale(ctx context.Context, user platform.User, appID string, c
 // Private
 
 // scaled applies changes to a formation, or says what is wrong with them.
-func scaled(before []platform.ProcessType, changes []ScaleChange) ([]platform.ProcessType, error) {
+func scaled(before []platform.ProcessType, changes []platform.ProcessType) ([]platform.ProcessType, error) {
 	if len(changes) == 0 {
 		return nil, platform.Invalid("containers", "must name at least one process type, such as web:2")
 	}
 	after := slices.Clone(before)
 	for _, ch := range changes {
-		i := slices.IndexFunc(after, func(t platform.ProcessType) bool { return t.Name == ch.Type })
+		i := slices.IndexFunc(after, func(t platform.ProcessType) bool { return t.Name == ch.Name })
 		if i < 0 {
-			return nil, platform.Invalid("containers", "the app has no process type %q; it has: %s (new types appear with a deployment)", ch.Type, typeNames(before))
+			return nil, platform.Invalid("containers", "the app has no process type %q; it has: %s (new types appear with a deployment)", ch.Name, typeNames(before))
 		}
 		if ch.Amount < 0 || ch.Amount > platform.MaxContainersPerType {
-			return nil, platform.Invalid("amount", "%s: must be 0 to %d (got %d)", ch.Type, platform.MaxContainersPerType, ch.Amount)
+			return nil, platform.Invalid("amount", "%s: must be 0 to %d (got %d)", ch.Name, platform.MaxContainersPerType, ch.Amount)
 		}
 		if ch.Size != "" {
 			if _, err := platform.SizeByName(ch.Size); err != nil {

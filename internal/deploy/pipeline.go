@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -113,6 +112,12 @@ func (p *Pipeline) abortUnfinished(ctx context.Context) error {
 		d.Status, d.Error = platform.DeploymentAborted, errStopped.Error()
 		if err := p.Store.Commit(ctx, d.AppID, &store.Change{Deployment: &d}); err != nil {
 			return err
+		}
+		// A client that reconnects is to see the end.
+		if out, err := p.Streams.begin(d); err == nil {
+			fmt.Fprintf(out, " !     %v\n", errStopped)
+			out.status(d.Status)
+			out.close() //nolint:errcheck // the stream has it
 		}
 		p.Log.Warn("Aborted a deployment that was under way when the last process ended", "deployment", d.ID, "app", d.AppID)
 	}

@@ -11,25 +11,19 @@ import (
 	"github.com/atollhq/atoll/internal/platform"
 )
 
-// EventType tells the events of a stream apart (spec api.md section 6.7).
-type EventType string
-
-// The types of events.
+// The kinds of events of a stream (spec api.md section 6.7).
 const (
-	EventNew    EventType = "new"
-	EventLog    EventType = "log"
-	EventStatus EventType = "status"
+	EventNew    = "new"
+	EventLog    = "log"
+	EventStatus = "status"
 )
 
-// Event is something that happened to a deployment.
-type Event struct {
-	Type         EventType
-	DeploymentID string
-	// Deployment is set for EventNew, Content for EventLog, Status for
-	// EventStatus.
-	Deployment platform.Deployment
-	Content    string
-	Status     platform.DeploymentStatus
+// event is something that happened to a deployment.
+type event struct {
+	kind string
+	// deployment as it was then; text is output, for EventLog.
+	deployment platform.Deployment
+	text       string
 }
 
 // Streams keeps the output of deployments: in files for later, in memory for
@@ -45,46 +39,40 @@ type Streams struct {
 // feed is the events of an app's newest deployment.
 type feed struct {
 	mu     sync.Mutex
-	events []Event
+	events []event
 	// run counts deployments, so that a reader of the last one knows that
 	// its position is about older events.
 	run     int
 	changed chan struct{}
 }
 
-// Subscribe returns the events of an app's deployments until ctx ends. It
-// begins with all events of the newest one, also when that is over: a client
-// can only subscribe after it created the deployment, and a fast one would
-// end unseen.
-func (s *Streams) Subscribe(ctx context.Context, appID string) <-chan Event {
+// Follow calls fn for the events of an app's deployments until ctx ends or
+// fn fails, and returns that error. kind is one of EventNew, EventLog (text
+// is output of d) and EventStatus (d has it). It begins with all events of
+// the newest deployment, also when that is over: a client can only follow
+// after it created the deployment, and a fast one would end unseen.
+func (s *Streams) Follow(ctx context.Context, appID string, fn func(kind string, d platform.Deployment, text string) error) error {
 	f := s.feed(appID)
-	out := make(chan Event)
-	go func() {
-		defer close(out)
-		run, next := 0, 0
-		for {
-			f.mu.Lock()
-			if run != f.run {
-				run, next = f.run, 0
-			}
-			pending, changed := f.events[next:len(f.events):len(f.events)], f.changed
-			f.mu.Unlock()
-			for _, e := range pending {
-				select {
-				case out <- e:
-				case <-ctx.Done():
-					return
-				}
-			}
-			next += len(pending)
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return
+	run, next := 0, 0
+	for {
+		f.mu.Lock()
+		if run != f.run {
+			run, next = f.run, 0
+		}
+		pending, changed := f.events[next:len(f.events):len(f.events)], f.changed
+		f.mu.Unlock()
+		for _, e := range pending {
+			if err := fn(e.kind, e.deployment, e.text); err != nil {
+				return err
 			}
 		}
-	}()
-	return out
+		next += len(pending)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // Output opens the log of a deployment. The error is fs.ErrNotExist when it
@@ -134,11 +122,11 @@ func (s *Streams) begin(d platform.Deployment) (*output, error) {
 	f.run++
 	f.events = nil
 	f.mu.Unlock()
-	f.add(Event{Type: EventNew, DeploymentID: d.ID, Deployment: d})
-	return &output{id: d.ID, feed: f, file: file}, nil
+	f.add(event{kind: EventNew, deployment: d})
+	return &output{deployment: d, feed: f, file: file}, nil
 }
 
-func (f *feed) add(e Event) {
+func (f *feed) add(e event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.events = append(f.events, e)
@@ -153,10 +141,10 @@ const maxOutput = 8 << 20
 // output writes one deployment's log to its file and to its stream. It is
 // used by one goroutine at a time.
 type output struct {
-	id      string
-	feed    *feed
-	file    *os.File
-	written int
+	deployment platform.Deployment
+	feed       *feed
+	file       *os.File
+	written    int
 }
 
 // Write never fails: a full disk must not end a build.
@@ -167,15 +155,16 @@ func (o *output) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	if o.written > maxOutput {
-		b = fmt.Appendf(b, "\n !     The output is longer than %d MiB; the rest is left out.\n", maxOutput>>20)
+		b = fmt.Appendf(nil, "\n !     The output is longer than %d MiB; the rest is left out.\n", maxOutput>>20)
 	}
 	o.file.Write(b) //nolint:errcheck // the stream still has it
-	o.feed.add(Event{Type: EventLog, DeploymentID: o.id, Content: string(b)})
+	o.feed.add(event{kind: EventLog, deployment: o.deployment, text: string(b)})
 	return o.written - before, nil
 }
 
 func (o *output) status(s platform.DeploymentStatus) {
-	o.feed.add(Event{Type: EventStatus, DeploymentID: o.id, Status: s})
+	o.deployment.Status = s
+	o.feed.add(event{kind: EventStatus, deployment: o.deployment})
 }
 
 func (o *output) close() error { return o.file.Close() }

@@ -22,17 +22,17 @@ func TestNewcomersSeeAFinishedDeploymentAndThenTheNext(t *testing.T) {
 		}
 	}
 	deploy("one")
-	events := s.Subscribe(t.Context(), "app")
+	got := make(chan string)
+	go s.Follow(t.Context(), "app", func(kind string, d platform.Deployment, text string) error {
+		got <- strings.Join([]string{kind, d.ID, string(d.Status), text}, " ")
+		return nil
+	})
 	want := func(id string) {
 		t.Helper()
-		if e := <-events; e.Type != EventNew || e.DeploymentID != id {
-			t.Fatalf("event %+v, want the beginning of %s", e, id)
-		}
-		if e := <-events; e.Type != EventLog || e.Content != "hello "+id+"\n" {
-			t.Fatalf("event %+v, want the log of %s", e, id)
-		}
-		if e := <-events; e.Type != EventStatus || e.Status != platform.DeploymentSuccess {
-			t.Fatalf("event %+v, want the status of %s", e, id)
+		for _, line := range []string{"new " + id + "  ", "log " + id + "  hello " + id + "\n", "status " + id + " success "} {
+			if e := <-got; e != line {
+				t.Fatalf("event %q, want %q", e, line)
+			}
 		}
 	}
 	want("one")

@@ -1,0 +1,44 @@
+// Command atoll is the server and the client of Atoll.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/atollhq/atoll/internal/cli"
+	"github.com/atollhq/atoll/internal/source"
+)
+
+// version is set by the build.
+var version = "dev"
+
+func main() {
+	os.Exit(cli.Execute(root()))
+}
+
+func root() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "atoll",
+		Short: "A platform for many small services with private networks",
+		Long: `Atoll deploys apps from source and gives every project a private network:
+services find each other by name, and nothing is reachable from outside unless
+its process type is called web or tcp.
+
+On the machine that runs the apps: atoll init, then atoll server.
+Everywhere else: atoll login, atoll create, atoll deploy.`,
+		Version:       version,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	cmd.AddCommand(serverCommand(), initCommand())
+	cmd.AddCommand(cli.Commands(pack)...)
+	return cmd
+}
+
+func pack(ctx context.Context, dir string, w io.Writer) (int, error) {
+	info, err := source.Pack(ctx, dir, w, nil)
+	return info.Entries, err
+}

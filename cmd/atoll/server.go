@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/atollhq/atoll/internal/doctor"
+	"github.com/atollhq/atoll/internal/server"
+)
+
+func serverCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "server",
+		Short: "Run the platform on this machine (as root)",
+		Long: `Runs every role of the platform in one process: API, deployments, engine,
+private and outside network, resolver and router.
+
+It checks the machine first and says what is missing and how to get it.
+Containers go on when the server ends, however it ends; the next start finds
+them again.`,
+		Example: `  atoll server --check
+  atoll server --config /etc/atoll/atoll.yml
+  atoll server --base-domain apps.example.com --api-listen 127.0.0.1:7000`,
+		Args: cobra.NoArgs,
+	}
+	read := configFlags(cmd)
+	check := cmd.Flags().Bool("check", false, "check the machine, change nothing, and end")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := read()
+		if err != nil {
+			return err
+		}
+		log, err := newLog(cfg.LogLevel)
+		if err != nil {
+			return err
+		}
+		ctx := cmd.Context() // ends with SIGINT and SIGTERM, see cli.Execute
+		results := doctor.Examine(ctx, server.Checks(cfg))
+		if *check {
+			for _, r := range results {
+				state := "ok"
+				if r.Err != nil {
+					state = r.Err.Error()
+				}
+				fmt.Fprintf(cmd.OutOrStdout(), "%-14s %s\n", r.Name, state)
+			}
+		}
+		if err := doctor.Failures(results); err != nil || *check {
+			return err
+		}
+		return server.Run(ctx, cfg, log)
+	}
+	return cmd
+}
+
+func newLog(level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("log_level %q must be debug, info, warn or error", level)
+	}
+	options := &slog.HandlerOptions{Level: l}
+	if stderrIsTerminal() {
+		return slog.New(slog.NewTextHandler(os.Stderr, options)), nil
+	}
+	return slog.New(slog.NewJSONHandler(os.Stderr, options)), nil
+}

@@ -1,0 +1,25 @@
+// Package resolver answers the DNS questions of containers: the names of
+// their own private network from the roster and the directory, and everything
+// else by asking the host's resolvers.
+//
+// Guarantees:
+//
+//   - Who asks decides the answer. The asker is the container that owns the
+//     source address on eth0; it sees the names of its own network and of no
+//     other, as if no other existed. A source that belongs to no container
+//     (builds) sees no private name at all.
+//   - Nothing under internal., and no reverse name of a private or an outside
+//     address of a container, is ever sent to another resolver, whatever is
+//     broken.
+//   - Private names need nothing but this process: they are answered while
+//     every upstream is down.
+//   - A question that arrives after a change of the roster is answered from
+//     the changed roster. Otherwise questions take no lock.
+//   - A container's own numbered name is always its own address, so that it
+//     can bind to it from its first instruction on, also while its
+//     predecessor with the same number still serves.
+//
+// It never caches outside names, never keeps a truth of its own, and never
+// writes to the roster. It imports platform, roster, directory and, for DNS
+// messages only, miekg/dns.
+package resolver

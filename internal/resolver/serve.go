@@ -1,0 +1,180 @@
+package resolver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// streamIdle is how long a TCP connection may be silent.
+const streamIdle = 10 * time.Second
+
+// socket is one served address: UDP and TCP on the same port.
+type socket struct {
+	addr netip.AddrPort
+	udp  *net.UDPConn
+	tcp  *net.TCPListener
+}
+
+// openSocket listens on addr. TCP comes first: SO_REUSEADDR, which lets a
+// successor take over at once, would let a second server share the UDP port
+// unnoticed, but not the TCP port.
+func openSocket(addr netip.AddrPort) (*socket, error) {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		ctlErr := c.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+		})
+		return errors.Join(ctlErr, err)
+	}}
+	fail := func(err error) (*socket, error) {
+		return nil, fmt.Errorf("cannot serve names on %s: %w (another DNS server there? stop it, or give Atoll another outside network)", addr, err)
+	}
+	l, err := lc.Listen(context.Background(), "tcp", addr.String())
+	if err != nil {
+		return fail(err)
+	}
+	s := &socket{tcp: l.(*net.TCPListener)}
+	s.addr = netip.AddrPortFrom(addr.Addr(), uint16(l.Addr().(*net.TCPAddr).Port))
+	p, err := lc.ListenPacket(context.Background(), "udp", s.addr.String())
+	if err != nil {
+		s.close()
+		return fail(err)
+	}
+	s.udp = p.(*net.UDPConn)
+	return s, nil
+}
+
+func (s *socket) close() {
+	s.tcp.Close()
+	if s.udp != nil {
+		s.udp.Close()
+	}
+}
+
+// serve starts the readers of a socket in wg. A socket that fails for good
+// is reported to stop.
+func (r *Resolver) serve(ctx context.Context, wg *sync.WaitGroup, s *socket, stop context.CancelCauseFunc) {
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			if err := r.serveUDP(ctx, wg, s.udp); err != nil && ctx.Err() == nil {
+				stop(fmt.Errorf("cannot go on serving names on %s (udp): %w", s.addr, err))
+			}
+		})
+	}
+	wg.Go(func() {
+		if err := r.serveTCP(ctx, wg, s.tcp); err != nil && ctx.Err() == nil {
+			stop(fmt.Errorf("cannot go on serving names on %s (tcp): %w", s.addr, err))
+		}
+	})
+}
+
+// serveUDP answers private names in the reader itself and leaves waiting for
+// upstreams to goroutines.
+func (r *Resolver) serveUDP(ctx context.Context, wg *sync.WaitGroup, conn *net.UDPConn) error {
+	buf := make([]byte, 4096)
+	send := func(reply []byte, to netip.AddrPort) {
+		if reply == nil {
+			return
+		}
+		if _, err := conn.WriteToUDPAddrPort(reply, to); err != nil && ctx.Err() == nil {
+			r.log.Debug("Cannot send a DNS answer", "to", to, "error", err)
+		}
+	}
+	for {
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		if err != nil {
+			// Errors of earlier answers (a port that is closed by now) show
+			// up here and are no reason to stop.
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			r.log.Warn("Cannot read a DNS question", "error", err)
+			if !pause(ctx) {
+				return nil
+			}
+			continue
+		}
+		reply, forward := r.handle(buf[:n], from.Addr().Unmap(), false)
+		if forward != nil {
+			wg.Go(func() { send(forward(ctx), from) })
+			continue
+		}
+		send(reply, from)
+	}
+}
+
+func (r *Resolver) serveTCP(ctx context.Context, wg *sync.WaitGroup, l *net.TCPListener) error {
+	for {
+		conn, err := l.AcceptTCP()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			r.log.Warn("Cannot accept a DNS connection", "error", err)
+			if !pause(ctx) {
+				return nil
+			}
+			continue
+		}
+		source := conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+		if !r.streams.enter(source) {
+			conn.Close()
+			continue
+		}
+		wg.Go(func() {
+			defer r.streams.leave(source)
+			defer conn.Close()
+			defer context.AfterFunc(ctx, func() { conn.Close() })()
+			r.serveStream(ctx, conn, source)
+		})
+	}
+}
+
+// serveStream answers the questions of one connection, one after the other,
+// until it is silent or breaks off.
+func (r *Resolver) serveStream(ctx context.Context, conn *net.TCPConn, source netip.Addr) {
+	var size [2]byte
+	for {
+		if err := conn.SetDeadline(time.Now().Add(streamIdle)); err != nil {
+			return
+		}
+		if _, err := io.ReadFull(conn, size[:]); err != nil {
+			return
+		}
+		packet := make([]byte, binary.BigEndian.Uint16(size[:]))
+		if _, err := io.ReadFull(conn, packet); err != nil {
+			return
+		}
+		reply, forward := r.handle(packet, source, true)
+		if forward != nil {
+			reply = forward(ctx)
+		}
+		if reply == nil {
+			return
+		}
+		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); err != nil {
+			return
+		}
+	}
+}
+
+// pause keeps a socket that fails all the time from taking a whole CPU. It
+// returns false when ctx ended.
+func pause(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(50 * time.Millisecond):
+		return true
+	}
+}

@@ -1,0 +1,212 @@
+package resolver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Times of forwarding. Clients ask again after 5 s; they should have an
+// answer by then, if only SERVFAIL.
+const (
+	perUpstream = 2 * time.Second
+	perQuestion = 4500 * time.Millisecond
+	// restAfterFailure is how long an upstream that did not answer is asked
+	// last, so that not every question waits for a dead one.
+	restAfterFailure = 10 * time.Second
+)
+
+// upstreams are the resolvers for outside names. Answers are not cached.
+type upstreams struct {
+	list []*upstream
+}
+
+type upstream struct {
+	addr netip.AddrPort
+	// restUntil is in nanoseconds since 1970, 0 while it answers.
+	restUntil atomic.Int64
+}
+
+func newUpstreams(addrs []netip.AddrPort) *upstreams {
+	u := &upstreams{}
+	for _, a := range addrs {
+		u.list = append(u.list, &upstream{addr: a})
+	}
+	return u
+}
+
+// forward asks the upstreams for query and fills reply, with SERVFAIL when
+// none answered.
+func (r *Resolver) forward(ctx context.Context, query, reply *dns.Msg, source netip.Addr) {
+	reply.Rcode = dns.RcodeServerFailure
+	if !r.forwards.enter(source) {
+		return
+	}
+	defer r.forwards.leave(source)
+	answer, err := r.upstreams.ask(ctx, query)
+	if err != nil {
+		r.log.Debug("No upstream resolver answered", "question", query.Question[0].Name, "error", err)
+	}
+	if answer == nil {
+		return
+	}
+	reply.Rcode = answer.Rcode
+	reply.AuthenticatedData = answer.AuthenticatedData
+	reply.Truncated = answer.Truncated
+	reply.Answer, reply.Ns = answer.Answer, answer.Ns
+	for _, rr := range answer.Extra {
+		if rr.Header().Rrtype != dns.TypeOPT {
+			reply.Extra = append(reply.Extra, rr)
+		}
+	}
+}
+
+// ask tries one upstream after the other. An answer that says the upstream
+// itself is in trouble is only used when no other has a better one.
+func (u *upstreams) ask(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
+	if len(u.list) == 0 {
+		return nil, errors.New("there is no upstream resolver; name one in the server's resolv.conf")
+	}
+	ctx, cancel := context.WithTimeout(ctx, perQuestion)
+	defer cancel()
+	var troubled *dns.Msg
+	var errs []error
+	for _, up := range u.order() {
+		answer, err := up.ask(ctx, query)
+		if err != nil {
+			errs = append(errs, err)
+			if ctx.Err() != nil {
+				break
+			}
+			up.restUntil.Store(time.Now().Add(restAfterFailure).UnixNano())
+			continue
+		}
+		up.restUntil.Store(0)
+		if answer.Rcode != dns.RcodeServerFailure && answer.Rcode != dns.RcodeRefused {
+			return answer, nil
+		}
+		if troubled == nil {
+			troubled = answer
+		}
+	}
+	return troubled, errors.Join(errs...)
+}
+
+// order is the configured order with the resting upstreams last.
+func (u *upstreams) order() []*upstream {
+	now := time.Now().UnixNano()
+	awake := make([]*upstream, 0, len(u.list))
+	var resting []*upstream
+	for _, up := range u.list {
+		if up.restUntil.Load() > now {
+			resting = append(resting, up)
+		} else {
+			awake = append(awake, up)
+		}
+	}
+	return append(awake, resting...)
+}
+
+// ask asks one upstream by UDP, and by TCP when the answer does not fit. Each
+// question has an id and a source port of its own, both random, so that an
+// answer can't be forged blindly.
+func (up *upstream) ask(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, perUpstream)
+	defer cancel()
+	out := new(dns.Msg)
+	out.Id = uint16(rand.Uint32())
+	out.RecursionDesired = query.RecursionDesired
+	out.CheckingDisabled = query.CheckingDisabled
+	out.AuthenticatedData = query.AuthenticatedData
+	out.Question = query.Question
+	opt := query.IsEdns0()
+	// No EDNS option of the client is passed on: cookies and the like are
+	// between it and us.
+	out.SetEdns0(maxUDP, opt != nil && opt.Do())
+	packet, err := out.Pack()
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the question: %w", err)
+	}
+	answer, err := up.exchange(ctx, "udp", packet, out)
+	if err == nil && answer.Truncated {
+		if whole, err := up.exchange(ctx, "tcp", packet, out); err == nil {
+			return whole, nil
+		}
+		// What fits is better than nothing; TC stays set.
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot ask %s: %w", up.addr, err)
+	}
+	return answer, nil
+}
+
+func (up *upstream) exchange(ctx context.Context, network string, packet []byte, query *dns.Msg) (*dns.Msg, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, up.addr.String())
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	if deadline, ok := ctx.Deadline(); ok {
+		if err := conn.SetDeadline(deadline); err != nil {
+			return nil, err
+		}
+	}
+	if network == "tcp" {
+		packet = append(binary.BigEndian.AppendUint16(nil, uint16(len(packet))), packet...)
+	}
+	if _, err := conn.Write(packet); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, maxTCP)
+	for {
+		n, err := readMessage(conn, network, buf)
+		if err != nil {
+			return nil, err
+		}
+		answer := new(dns.Msg)
+		if err := answer.Unpack(buf[:n]); err == nil && answers(answer, query) {
+			return answer, nil
+		}
+		if network == "tcp" {
+			return nil, errors.New("the answer is not one to the question")
+		}
+		// Over UDP anybody may send: go on waiting for the real answer.
+	}
+}
+
+func readMessage(conn net.Conn, network string, buf []byte) (int, error) {
+	if network == "udp" {
+		return conn.Read(buf)
+	}
+	var size [2]byte
+	if _, err := io.ReadFull(conn, size[:]); err != nil {
+		return 0, err
+	}
+	return io.ReadFull(conn, buf[:binary.BigEndian.Uint16(size[:])])
+}
+
+// answers reports whether answer is one to query: its id, and its question,
+// which some resolvers leave out of error answers.
+func answers(answer, query *dns.Msg) bool {
+	if !answer.Response || answer.Id != query.Id || answer.Opcode != dns.OpcodeQuery {
+		return false
+	}
+	if len(answer.Question) == 0 {
+		return answer.Rcode != dns.RcodeSuccess && answer.Rcode != dns.RcodeNameError
+	}
+	a, q := answer.Question[0], query.Question[0]
+	return len(answer.Question) == 1 && a.Qtype == q.Qtype && a.Qclass == q.Qclass && strings.EqualFold(a.Name, q.Name)
+}

@@ -1,0 +1,282 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/atollhq/atoll/internal/api"
+	"github.com/atollhq/atoll/internal/build"
+	"github.com/atollhq/atoll/internal/control"
+	"github.com/atollhq/atoll/internal/deploy"
+	"github.com/atollhq/atoll/internal/directory"
+	"github.com/atollhq/atoll/internal/discovery"
+	"github.com/atollhq/atoll/internal/engine/containerd"
+	"github.com/atollhq/atoll/internal/logs"
+	"github.com/atollhq/atoll/internal/reconcile"
+	"github.com/atollhq/atoll/internal/roster"
+	"github.com/atollhq/atoll/internal/router"
+	"github.com/atollhq/atoll/internal/store"
+)
+
+// Run runs the server until ctx ends, then stops what belongs to the process.
+// Containers go on. One server may use a data folder at a time.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	unlock, err := lock(cfg)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s := &machine{cfg: cfg, log: log, roster: roster.New(), directory: directory.New()}
+	defer s.close()
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	return s.serve(ctx)
+}
+
+// machine is a server under way.
+type machine struct {
+	cfg       Config
+	log       *slog.Logger
+	roster    *roster.Roster
+	directory *directory.Directory
+
+	store      *store.Store
+	node       *node
+	engine     *containerd.Engine
+	logs       appLogs
+	reconciler *reconcile.Reconciler
+	builder    *build.Builder
+	streams    *deploy.Streams
+	pipeline   *deploy.Pipeline
+	control    *control.Control
+	closers    []func() error
+}
+
+// open starts everything in the order of dependence: first what carries
+// traffic, then what runs, then what users talk to.
+func (s *machine) open(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{s.openStore, s.openNode, s.openEngine, s.openControl} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *machine) openStore(ctx context.Context) (err error) {
+	if s.store, err = openStore(ctx, s.cfg); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.store.Close)
+	n, err := s.store.CountUsers(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot look for users: %w", err)
+	}
+	if n == 0 {
+		return errors.New("there is no user yet: run \"atoll init\" first, with the same --data-dir")
+	}
+	return nil
+}
+
+func (s *machine) openNode(context.Context) (err error) {
+	if s.node, err = openNode(s.cfg, s.roster, s.directory, s.log); err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.node.close)
+	return nil
+}
+
+func (s *machine) openEngine(ctx context.Context) (err error) {
+	s.logs = appLogs{logs.NewStore(s.data("logs"))}
+	s.closers = append(s.closers, s.logs.Close)
+	logger, err := loggerPath(s.cfg)
+	if err != nil {
+		return err
+	}
+	s.engine, err = containerd.New(ctx, containerd.Config{
+		Address: s.cfg.Containerd, DataDir: s.data("engine"), RunDir: filepath.Join(s.cfg.RunDir, "engine"),
+		LogDir: s.data("logs"), LoggerPath: logger, CgroupParent: s.cfg.CgroupParent, Node: s.cfg.Node,
+		Sink: s.roster, Network: containerNetwork{s.node.sandboxes}, ResolvConf: s.node.resolvConf(), Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, s.engine.Close)
+	return nil
+}
+
+func (s *machine) openControl(ctx context.Context) (err error) {
+	layout := filepath.Join(s.cfg.StackDir, stackName+".oci")
+	s.reconciler = &reconcile.Reconciler{Store: s.store, Engine: s.engine, Roster: s.roster, Region: s.cfg.Region, Log: s.log}
+	if s.builder, err = build.New(build.Config{
+		Dir: s.data("build"), StackLayout: layout, Engine: s.engine, Log: s.log,
+		Stack: build.Stack{Name: stackName, RunRef: stackRunRef, BuildRef: stackBuildRef},
+	}); err != nil {
+		return err
+	}
+	s.streams = &deploy.Streams{Dir: s.data("deployments")}
+	if s.pipeline, err = deploy.New(ctx, deploy.Config{
+		Store: s.store, Builder: s.builder, Images: s.engine, Reconciler: s.reconciler, Streams: s.streams, Log: s.log,
+		Source:   func(id string) string { return api.SourcePath(s.data("sources"), id) },
+		Deployed: s.forgetSource,
+		Changed:  func(appID string) { s.control.Publish(appID) },
+	}); err != nil {
+		return err
+	}
+	s.control = control.New(control.Config{
+		Store: s.store, Reconciler: s.reconciler, Pipeline: s.pipeline, Directory: s.directory,
+		BaseDomain: s.cfg.BaseDomain, Forget: s.forgetApp, Log: s.log,
+	})
+	s.closers = append(s.closers, func() error { s.pipeline.Close(); s.control.Close(); return nil })
+	if err := s.control.Recover(ctx); err != nil {
+		return fmt.Errorf("cannot recover the last state: %w", err)
+	}
+	if err := s.reconciler.ApplyAll(ctx); err != nil {
+		// One app that cannot be applied must not keep the others down.
+		s.log.Error("Cannot apply every app", "error", err)
+	}
+	return nil
+}
+
+// serve runs the views and the API until ctx ends or one of them fails.
+func (s *machine) serve(ctx context.Context) error {
+	observer, err := discovery.New(discovery.Config{Roster: s.roster, Log: s.log})
+	if err != nil {
+		return err
+	}
+	routes, err := s.router()
+	if err != nil {
+		return err
+	}
+	defer routes.Close()
+	edge, err := net.Listen("tcp", s.cfg.HTTPListen)
+	if err != nil {
+		return fmt.Errorf("cannot listen for HTTP on %s: %w; stop what uses it or set http_listen", s.cfg.HTTPListen, err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.node.resolver.Run(ctx) })
+	g.Go(func() error { return observer.Run(ctx) })
+	g.Go(func() error { return routes.Serve(ctx, edge) })
+	g.Go(func() error { return s.serveAPI(ctx) })
+	s.log.Info("Atoll is up", "api", s.cfg.APIListen, "http", s.cfg.HTTPListen, "domain", s.cfg.BaseDomain, "node", s.cfg.Node)
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	s.log.Info("Atoll stops; containers go on")
+	return nil
+}
+
+func (s *machine) router() (*router.Router, error) {
+	proxies, err := s.cfg.trustedProxies()
+	if err != nil {
+		return nil, err
+	}
+	return router.New(router.Config{Roster: s.roster, Directory: s.directory, TrustedProxies: proxies, Log: s.log})
+}
+
+// serveAPI answers the API once the stack can be deployed on.
+func (s *machine) serveAPI(ctx context.Context) error {
+	layout := filepath.Join(s.cfg.StackDir, stackName+".oci")
+	for _, ref := range []string{stackRunRef, stackBuildRef} {
+		if err := s.engine.ImportLayout(ctx, layout, ref); err != nil {
+			return fmt.Errorf("cannot load the stack image %s: %w", ref, err)
+		}
+	}
+	handler, err := api.New(ctx, api.Config{
+		Store: s.store, Control: s.control, Deployments: s.streams, Logs: s.logs, Roster: s.roster,
+		Sources: s.data("sources"), AppURL: s.appURL, ClearCache: s.builder.DeleteCache,
+		URL: s.cfg.APIURL, Region: s.cfg.Region, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", s.cfg.APIListen)
+	if err != nil {
+		return fmt.Errorf("cannot listen for the API on %s: %w; stop what uses it or set api_listen", s.cfg.APIListen, err)
+	}
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(l) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("cannot go on serving the API: %w", err)
+	case <-ctx.Done():
+	}
+	handler.Close()
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return errors.Join(srv.Shutdown(limit), srv.Close())
+}
+
+func (s *machine) close() {
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		if err := s.closers[i](); err != nil {
+			s.log.Error("Cannot end cleanly", "error", err)
+		}
+	}
+}
+
+func (s *machine) data(parts ...string) string {
+	return filepath.Join(append([]string{s.cfg.DataDir}, parts...)...)
+}
+
+func (s *machine) appURL(name string) string {
+	host := name + "." + s.cfg.BaseDomain
+	if _, port, err := net.SplitHostPort(s.cfg.HTTPListen); err == nil && port != "80" {
+		host = net.JoinHostPort(host, port)
+	}
+	return "http://" + host
+}
+
+// forgetApp deletes what lies on disk of an app that is gone.
+func (s *machine) forgetApp(appID string) error {
+	return errors.Join(s.logs.Delete(appID), s.builder.DeleteCache(appID))
+}
+
+func (s *machine) forgetSource(id string) {
+	if err := os.Remove(api.SourcePath(s.data("sources"), id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.log.Error("Cannot delete a source that was deployed", "source", id, "error", err)
+	}
+}
+
+// lock makes sure that one server uses a data folder at a time.
+func lock(cfg Config) (unlock func(), err error) {
+	for _, dir := range []string{cfg.DataDir, cfg.RunDir} {
+		// Containers' users pass through to their own files, hence the x.
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return nil, fmt.Errorf("cannot create %s: %w", dir, err)
+		}
+	}
+	f, err := os.OpenFile(filepath.Join(cfg.DataDir, "server.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the lock: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another atoll server uses %s: stop it first, or choose another data_dir and run_dir", cfg.DataDir)
+	}
+	return func() { f.Close() }, nil
+}
+
+// loggerPath finds the log writer, beside this program unless configured.
+func loggerPath(cfg Config) (string, error) {
+	if cfg.Logger != "" {
+		return filepath.Abs(cfg.Logger)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("cannot find atoll-logger: %w; set logger", err)
+	}
+	return filepath.Join(filepath.Dir(self), "atoll-logger"), nil
+}
