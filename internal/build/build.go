@@ -204,7 +204,8 @@ func (w workspace) release() string { return filepath.Join(w.out(), "release.yml
 
 // prepare unpacks the source and lays out the folders the buildpack sees.
 func (b *Builder) prepare(ctx context.Context, req Request, w *workspace) error {
-	for _, dir := range []string{w.root, w.cache, w.env(), w.out()} {
+	// The folder itself stays root's: the archive is unpacked in it.
+	for _, dir := range []string{w.cache, w.env(), w.out()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("cannot prepare the build: %w", err)
 		}

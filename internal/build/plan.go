@@ -37,19 +37,19 @@ func readPlan(dir string) (plan, error) {
 		return p, fmt.Errorf("cannot read the Procfile: %w", err)
 	}
 	defer f.Close()
-	parsed, err := procfile.Parse(f)
+	entries, warnings, err := procfile.Parse(f)
 	if err != nil {
 		return p, failf("the Procfile is refused: %v", err)
 	}
 	p.procfile = map[string]string{}
-	for _, e := range parsed.Entries {
+	for _, e := range entries {
 		if e.Name == platform.TypePostdeploy {
 			p.warnings = append(p.warnings, "Procfile: this version of Atoll runs no postdeploy hook; the line is ignored")
 			continue
 		}
 		p.procfile[e.Name] = e.Command
 	}
-	p.warnings = append(p.warnings, parsed.Warnings...)
+	p.warnings = append(p.warnings, warnings...)
 	return p, nil
 }
 
