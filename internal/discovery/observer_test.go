@@ -222,6 +222,18 @@ func TestReadyLastsForTheLifeOfTheProcess(t *testing.T) {
 	seen(t, r, "a", "ready again", ready)
 }
 
+// A row that tells of an older process, written by an observer that was not
+// quick enough to notice, must not make its successor ready.
+func TestOldObservationIsNotAdopted(t *testing.T) {
+	inst := instance("a", "api")
+	for age, want := range map[time.Duration]bool{-time.Second: false, time.Second: true} {
+		inst.Observation = platform.Observation{Ready: true, ReadyAt: inst.StartedAt.Add(age)}
+		if w := newWatcher(Config{}, inst); w.seen.Ready != want {
+			t.Errorf("ready %v after the start: adopted %v", age, w.seen.Ready)
+		}
+	}
+}
+
 func TestListenersAreSortedAndUnique(t *testing.T) {
 	m := newMachine()
 	r, _ := observe(t, m)

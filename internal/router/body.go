@@ -95,7 +95,7 @@ type answerBody struct {
 // Read waits for the container no longer than the idle time; time that the
 // client takes does not count.
 func (b *answerBody) Read(p []byte) (int, error) {
-
+	b.timer.Reset(b.idle)
 	n, err := b.ReadCloser.Read(p)
 	b.timer.Stop()
 	if err != nil && err != io.EOF {

@@ -111,6 +111,36 @@ func TestShutdownFinishesRequestsAndTakesNoMore(t *testing.T) {
 	}
 }
 
+func TestShutdownLetsWebSocketsFinish(t *testing.T) {
+	e := newEdge(t)
+	e.web(1, echo)
+	conn := e.dial(t)
+	defer conn.CloseNow()
+	e.stop()
+	addr := strings.TrimPrefix(e.url, "http://")
+	eventually(t, func() bool {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	}, "the listener to close")
+	// More than once: what cuts it would need a moment.
+	for range 50 {
+		if err := conn.Write(t.Context(), websocket.MessageText, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := conn.Read(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn.Close(websocket.StatusNormalClosure, "")
+	if err := <-e.stopped; err != nil {
+		t.Errorf("Serve: %v", err)
+	}
+	e.stopped <- nil
+}
+
 func TestShutdownCutsAfterTheDrainTime(t *testing.T) {
 	e := newEdge(t, func(c *Config) { c.Limits.Drain = 50 * time.Millisecond })
 	e.web(1, echo)
