@@ -46,6 +46,10 @@ const (
 	MaxAppName = 48
 )
 
+// reservedAppName is a label of every long private name, so an app of that
+// name could have no short ones.
+const reservedAppName = "private-network"
+
 // ValidateAppName checks rule PJ-9.
 func ValidateAppName(name string) error {
 	const rule = "must be 6 to 48 lower-case letters, digits and single hyphens, with no hyphen at either end"
@@ -58,6 +62,9 @@ func ValidateAppName(name string) error {
 	}
 	if bad {
 		return Invalid("name", "%s (got %q)", rule, name)
+	}
+	if name == reservedAppName {
+		return Invalid("name", "%q is taken by the long private names; choose another", name)
 	}
 	return nil
 }

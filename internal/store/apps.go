@@ -68,8 +68,8 @@ func (s *Store) AllApps(ctx context.Context) ([]platform.App, error) {
 // stay.
 func (s *Store) RenameApp(ctx context.Context, user platform.User, appID, name string) (platform.App, error) {
 	var a platform.App
-	if platform.ValidateAppName(name) != nil {
-		return a, platform.Invalid("new_name", "must be 6 to 48 lower-case letters, digits and single hyphens, with no hyphen at either end (got %q)", name)
+	if err := platform.ValidateAppName(name); err != nil {
+		return a, platform.Invalid("new_name", "%v", err)
 	}
 	err := s.write(ctx, func(tx *sql.Tx) error {
 		old, err := oneApp(ctx, tx, " WHERE id = ?", appID)

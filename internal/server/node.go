@@ -1,0 +1,97 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+
+	"github.com/atollhq/atoll/internal/directory"
+	"github.com/atollhq/atoll/internal/engine/containerd"
+	"github.com/atollhq/atoll/internal/outside"
+	"github.com/atollhq/atoll/internal/privnet"
+	"github.com/atollhq/atoll/internal/resolver"
+	"github.com/atollhq/atoll/internal/roster"
+	"github.com/atollhq/atoll/internal/sandbox"
+)
+
+// node is the machine's part of the networks.
+type node struct {
+	private   *privnet.Switch
+	outside   *outside.Network
+	sandboxes *sandbox.Manager
+	resolver  *resolver.Resolver
+	gateway   netip.Addr
+}
+
+// openNode opens both networks and the resolver's sockets. Containers that
+// are connected stay connected.
+func openNode(cfg Config, r *roster.Roster, d *directory.Directory, log *slog.Logger) (_ *node, err error) {
+	n := &node{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	prefix, err := cfg.outsidePrefix()
+	if err != nil {
+		return nil, err
+	}
+	n.gateway = prefix.Addr().Next()
+	if n.private, err = privnet.Open(privnet.Config{Netns: filepath.Join(cfg.RunDir, "netns", "switch"), BPFFS: cfg.BPFFS, Log: log}); err != nil {
+		return nil, err
+	}
+	if n.outside, err = outside.Open(outside.Config{Prefix: prefix, Log: log}); err != nil {
+		return nil, err
+	}
+	if n.sandboxes, err = sandbox.New(sandbox.Config{RunDir: cfg.RunDir, Outside: n.outside, Private: n.private, OutsidePrefix: prefix, Log: log}); err != nil {
+		return nil, err
+	}
+	upstreams, err := resolver.ReadResolvConf(cfg.ResolvConf)
+	if err != nil {
+		return nil, err
+	}
+	n.resolver, err = resolver.New(resolver.Config{
+		Listen: []netip.AddrPort{netip.AddrPortFrom(n.gateway, 53)}, Upstreams: upstreams, OutsideNetwork: prefix,
+		Roster: r, Directory: d, Log: log,
+	})
+	return n, err
+}
+
+// close releases what the process holds; the networks go on.
+func (n *node) close() error {
+	var errs []error
+	if n.private != nil {
+		errs = append(errs, n.private.Close())
+	}
+	if n.outside != nil {
+		errs = append(errs, n.outside.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// resolvConf is /etc/resolv.conf in containers: one nameserver, no search
+// list (both are what musl and others trip over).
+func (n *node) resolvConf() string {
+	return fmt.Sprintf("nameserver %s\noptions ndots:1\n", n.gateway)
+}
+
+// containerNetwork connects containers by sandboxes.
+type containerNetwork struct{ *sandbox.Manager }
+
+// Setup makes a container's sandbox.
+func (c containerNetwork) Setup(ctx context.Context, r containerd.Request) (containerd.Sandbox, error) {
+	s, err := c.Manager.Setup(ctx, sandbox.Request{InstanceID: r.InstanceID, Network: r.Network, Private: r.Private, Outside: r.Outside, PublicPort: r.PublicPort})
+	return containerd.Sandbox{NetnsPath: s.NetnsPath, PrivateAddr: s.PrivateAddr, OutsideAddr: s.OutsideAddr}, err
+}
+
+// Restore keeps the sandboxes of the containers there are and removes others.
+func (c containerNetwork) Restore(ctx context.Context, members []containerd.Member) error {
+	ids := make([]string, 0, len(members))
+	for _, m := range members {
+		ids = append(ids, m.InstanceID)
+	}
+	return c.Manager.Restore(ctx, ids)
+}
