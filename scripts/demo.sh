@@ -37,7 +37,7 @@ from_internet() { atoll-lab exec $lab internet -- "$@"; }
 # pid_of APP CONTAINER: a process inside, as seen from this machine.
 pid_of() {
   local id
-  id=$(atoll -a "$1" ps --json | jq -r --arg label "$2" '.[] | select(.label == $label) | .id' | head -1)
+  id=$(atoll -a "$1" ps --json | jq -r --arg name "$2" '.[] | select(.label == $name) | .id' | head -1)
   [[ -n $id ]] || die "$1 has no container $2"
   find /sys/fs/cgroup -path "*$id*" -name cgroup.procs -exec head -n 1 {} + -quit
 }
@@ -53,7 +53,7 @@ start_server() {
   setsid atoll-lab exec $lab server -- "$PWD/bin/atoll" server \
     --data-dir $data --run-dir $run --bpffs $run/bpf --stack-dir "$stack" --resolv-conf $run/resolv.conf \
     --base-domain $domain --cgroup-parent /atoll-lab-$lab/atoll \
-    --api-listen $server_addr:7000 --api-url "$ATOLL_URL" >>$run/server.log 2>&1 </dev/null &
+    --api-listen $server_addr:7000 --api-url "$ATOLL_URL" --public-port "$http_port" >>$run/server.log 2>&1 </dev/null &
   echo $! > $run/server.pid
   eventually 60 curl -fsS "$ATOLL_URL/healthz" || { tail -n 20 $run/server.log >&2; die "the server did not start"; }
 }

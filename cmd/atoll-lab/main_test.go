@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -47,12 +46,16 @@ func run(t *testing.T, args ...string) (string, int) {
 
 func TestALabByHand(t *testing.T) {
 	lab.NeedRoot(t)
-	name := fmt.Sprintf("hand-%d", os.Getpid())
-	t.Cleanup(func() {
+	// Always the same: a lab that outlives its maker also outlives a killed
+	// test, and the next one removes it.
+	const name = "made-by-hand"
+	down := func() {
 		if out, code := run(t, "down", name); code != 0 {
 			t.Error(out)
 		}
-	})
+	}
+	down()
+	t.Cleanup(down)
 	if out, code := run(t, "up", name, "--record", "new.example. 60 IN A "+lab.ServerAddr); code != 0 {
 		t.Fatal(out)
 	}

@@ -2,8 +2,6 @@
 package main
 
 import (
-	"context"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -34,11 +32,6 @@ Everywhere else: atoll login, atoll create, atoll deploy.`,
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(serverCommand(), initCommand())
-	cmd.AddCommand(cli.Commands(pack)...)
+	cmd.AddCommand(cli.Commands(source.Pack)...)
 	return cmd
-}
-
-func pack(ctx context.Context, dir string, w io.Writer) (int, error) {
-	info, err := source.Pack(ctx, dir, w, nil)
-	return info.Entries, err
 }

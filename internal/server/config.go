@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -35,6 +36,9 @@ type Config struct {
 	HTTPListen string `yaml:"http_listen"`
 	// APIURL is the API as clients reach it; empty: as the request says.
 	APIURL string `yaml:"api_url"`
+	// PublicPort is the router's port as clients see it, when something in
+	// front of it forwards from another one; empty: that of HTTPListen.
+	PublicPort string `yaml:"public_port"`
 	// TrustedProxies may set X-Forwarded-* (CIDR).
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// OutsidePrefix is the range of eth0 in containers.
@@ -110,6 +114,9 @@ func (c *Config) Validate() error {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			errs = append(errs, fmt.Errorf("%s %q must be host:port or :port", name, addr))
 		}
+	}
+	if n, err := strconv.Atoi(c.PublicPort); c.PublicPort != "" && (err != nil || n < 1 || n > 65535) {
+		errs = append(errs, fmt.Errorf("public_port %q must be a number from 1 to 65535", c.PublicPort))
 	}
 	if _, err := c.outsidePrefix(); err != nil {
 		errs = append(errs, err)

@@ -232,8 +232,11 @@ func (s *machine) data(parts ...string) string {
 }
 
 func (s *machine) appURL(name string) string {
-	host := name + "." + s.cfg.BaseDomain
-	if _, port, err := net.SplitHostPort(s.cfg.HTTPListen); err == nil && port != "80" {
+	host, port := name+"."+s.cfg.BaseDomain, s.cfg.PublicPort
+	if port == "" {
+		_, port, _ = net.SplitHostPort(s.cfg.HTTPListen)
+	}
+	if port != "80" && port != "http" {
 		host = net.JoinHostPort(host, port)
 	}
 	return "http://" + host

@@ -1,0 +1,157 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/platform"
+)
+
+// islands is a Network whose sandboxes are connected to nothing: a network
+// namespace each, with the private address on lo.
+type islands struct {
+	dir string
+
+	mu    sync.Mutex
+	known map[string]Sandbox
+	next  netip.Addr
+	// full makes Setup fail.
+	full bool
+}
+
+func newIslands(dir string) *islands {
+	return &islands{dir: dir, known: map[string]Sandbox{}, next: platform.FirstPrivateAddr}
+}
+
+func (n *islands) Setup(_ context.Context, r Request) (Sandbox, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s, ok := n.known[r.InstanceID]; ok {
+		return s, nil
+	}
+	if n.full {
+		return Sandbox{}, errors.New("the private network is full: all 1022 addresses are taken")
+	}
+	s := Sandbox{NetnsPath: filepath.Join(n.dir, r.InstanceID)}
+	if r.Private {
+		s.PrivateAddr = n.next
+		n.next = n.next.Next()
+	}
+	if err := os.MkdirAll(n.dir, 0o755); err != nil {
+		return s, err
+	}
+	if err := makeNetns(s); err != nil {
+		return s, err
+	}
+	n.known[r.InstanceID] = s
+	return s, nil
+}
+
+func (n *islands) Teardown(_ context.Context, id string) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.known, id)
+	return removeNetns(filepath.Join(n.dir, id))
+}
+
+func (n *islands) Restore(_ context.Context, members []Member) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	wanted := map[string]bool{}
+	for _, m := range members {
+		wanted[m.InstanceID] = true
+		if _, err := os.Stat(m.NetnsPath); err == nil {
+			n.known[m.InstanceID] = m.Sandbox
+		}
+		if m.PrivateAddr.IsValid() && !m.PrivateAddr.Less(n.next) {
+			n.next = m.PrivateAddr.Next()
+		}
+	}
+	entries, err := os.ReadDir(n.dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if !wanted[e.Name()] {
+			if err := removeNetns(filepath.Join(n.dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// left are the names of the sandboxes that exist.
+func (n *islands) left(t *testing.T) []string {
+	t.Helper()
+	entries, err := os.ReadDir(n.dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	slices.Sort(names)
+	return names
+}
+
+// makeNetns makes a namespace on a thread of its own, which ends with it.
+func makeNetns(s Sandbox) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread is not to be used again
+		done <- func() error {
+			ns, err := netns.New()
+			if err != nil {
+				return err
+			}
+			defer ns.Close()
+			f, err := os.Create(s.NetnsPath)
+			if err != nil {
+				return err
+			}
+			f.Close()
+			if err := unix.Mount(fmt.Sprintf("/proc/self/fd/%d", ns), s.NetnsPath, "", unix.MS_BIND, ""); err != nil {
+				return err
+			}
+			lo, err := netlink.LinkByName("lo")
+			if err != nil {
+				return err
+			}
+			if s.PrivateAddr.IsValid() {
+				addr, err := netlink.ParseAddr(s.PrivateAddr.String() + "/32")
+				if err != nil {
+					return err
+				}
+				if err := netlink.AddrAdd(lo, addr); err != nil {
+					return err
+				}
+			}
+			return netlink.LinkSetUp(lo)
+		}()
+	}()
+	return <-done
+}
+
+func removeNetns(path string) error {
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}

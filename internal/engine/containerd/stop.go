@@ -1,0 +1,159 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"github.com/atollhq/atoll/internal/platform"
+)
+
+// stop takes the container out of service, ends it and removes all of it.
+// exited is nil when no process runs. Every step can be repeated: after an
+// error or a restart of this process it goes on where it was.
+func (k *keeper) stop(ctx context.Context, exited <-chan ending) error {
+	if exited != nil {
+		ended, err := k.drain(ctx, exited)
+		if err == nil && !ended {
+			err = k.terminate(ctx, exited)
+		}
+		if err != nil {
+			return err
+		}
+		k.mu.Lock()
+		k.alive = false
+		k.mu.Unlock()
+	} else {
+		k.publish(func(i *platform.Instance) { i.State, i.RetryAt = platform.InstanceStopping, time.Time{} })
+	}
+	return k.remove(ctx)
+}
+
+// drain reports the container as draining, and waits when somebody could be
+// connected to it. It reports whether the process ended meanwhile.
+func (k *keeper) drain(ctx context.Context, exited <-chan ending) (ended bool, err error) {
+	if k.record().Stop == nil {
+		k.publish(func(i *platform.Instance) { i.State = platform.InstanceDraining })
+		until := time.Now().UTC()
+		if row, ok := k.e.cfg.Sink.Get(k.id); ok && row.Reachable() {
+			until = until.Add(platform.DrainDelay)
+		}
+		k.mu.Lock()
+		k.rec.Stop = &stopRecord{DrainUntil: until}
+		k.mu.Unlock()
+		k.save(ctx)
+	}
+	return waitUntil(ctx, k.record().Stop.DrainUntil, exited)
+}
+
+// terminate sends SIGTERM and, when that was not heeded in time, SIGKILL.
+func (k *keeper) terminate(ctx context.Context, exited <-chan ending) error {
+	k.publish(func(i *platform.Instance) { i.State = platform.InstanceStopping })
+	rec := k.record()
+	if rec.Stop.TermAt.IsZero() {
+		if err := k.kill(ctx, syscall.SIGTERM); err != nil {
+			return err
+		}
+		k.mu.Lock()
+		k.rec.Stop = &stopRecord{DrainUntil: rec.Stop.DrainUntil, TermAt: time.Now().UTC()}
+		k.mu.Unlock()
+		k.save(ctx)
+	}
+	grace := rec.Workload.StopGrace
+	if grace <= 0 {
+		grace = platform.StopGrace
+	}
+	ended, err := waitUntil(ctx, k.record().Stop.TermAt.Add(grace), exited)
+	if err != nil || ended {
+		return err
+	}
+	k.e.log.Info("container did not end after SIGTERM; killing it", "container", k.label(), "id", k.id, "grace", grace)
+	// It is the first process of its PID namespace: the kernel ends all
+	// others with it.
+	if err := k.kill(ctx, syscall.SIGKILL); err != nil {
+		return err
+	}
+	if ended, err = waitUntil(ctx, time.Now().Add(callTime), exited); err == nil && !ended {
+		err = fmt.Errorf("its process did not end within %v of SIGKILL", callTime)
+	}
+	return err
+}
+
+// kill signals the first process; one that ended already is no error.
+func (k *keeper) kill(ctx context.Context, sig syscall.Signal) error {
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	if err := k.e.kill(ctx, k.id, sig); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("cannot send it %v: %w", sig, err)
+	}
+	return nil
+}
+
+// remove removes process, container, file system, sandbox and row. The row
+// goes last: its addresses are taken as long as it is there.
+func (k *keeper) remove(ctx context.Context) error {
+	within, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	rec := k.record()
+	if err := k.e.removeContainer(within, k.id, rec.snapshotKey()); err != nil {
+		return err
+	}
+	if err := k.e.cfg.Network.Teardown(within, k.id); err != nil {
+		return fmt.Errorf("cannot remove its network: %w", err)
+	}
+	if err := k.e.removeFiles(k.id); err != nil {
+		return err
+	}
+	k.e.forget(k.id) // before the row goes: who sees that may ask for Workloads
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.gone = true
+	k.e.cfg.Sink.Delete(k.id)
+	return nil
+}
+
+// removeContainer removes a container from containerd, whatever there is of
+// it.
+func (e *Engine) removeContainer(ctx context.Context, id, snapshotKey string) error {
+	if err := e.deleteTask(ctx, id); err != nil {
+		return fmt.Errorf("cannot remove its process: %w", err)
+	}
+	if err := e.client.ContainerService().Delete(ctx, id); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("cannot remove the container: %w", err)
+	}
+	if snapshotKey != "" {
+		if err := e.removeRoot(ctx, snapshotKey); err != nil {
+			return err
+		}
+	}
+	// runc removes the cgroup; it stays when runc was killed in between.
+	if err := e.host.removeCgroup(e.cgroup(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		e.log.Warn("cannot remove a cgroup", "id", id, "error", err)
+	}
+	return nil
+}
+
+// waitUntil waits for a point in time or the end of a process, and reports
+// whether it was the latter.
+func waitUntil(ctx context.Context, t time.Time, exited <-chan ending) (ended bool, err error) {
+	timer := time.NewTimer(time.Until(t))
+	defer timer.Stop()
+	select {
+	case <-exited:
+		return true, nil
+	default:
+	}
+	select {
+	case <-exited:
+		return true, nil
+	case <-timer.C:
+		return false, nil
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
