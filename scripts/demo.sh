@@ -116,7 +116,7 @@ up() {
   show inside shop-gateway web-1 ip -brief -4 addr
   show inside shop-gateway web-1 dig +noall +answer api.shop-catalog.internal
   local long
-  long=$(atoll -a shop-catalog names --json | jq -r '[.. | strings | select(startswith("api.") and contains("private-network"))][0]')
+  long=$(atoll -a shop-catalog names --json | jq -r '.[] | select(.short_name == "api.shop-catalog.internal.") | .name')
   show inside shop-gateway web-1 dig +noall +answer "$long"
 
   title "The same name and port from the internet: refused"

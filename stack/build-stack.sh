@@ -25,8 +25,8 @@ Writes OUTDIR/atoll-12.oci, an OCI image layout with two images:
   atoll.local/stack/atoll-12:build   what buildpacks run in [base layer, tools layer]
 
 Does nothing when OUTDIR already has the stack of this script and these
-package lists; to get newer packages, remove OUTDIR/atoll-12.oci. Needs root, about 3 GB of free space in OUTDIR while it works,
-and a Debian mirror.
+package lists; to get newer packages, remove OUTDIR/atoll-12.oci. Needs root, a
+Debian mirror, and about 3 GB of free space in OUTDIR while it works.
 
 Environment:
   ATOLL_DEBIAN_MIRROR           Debian mirror (default: the host's own when the
@@ -331,7 +331,7 @@ check_host() {
 		die "missing Go: install it, or set ATOLL_STACK_TOOL to a built cmd/atoll-stack"
 	local fs
 	fs=$(stat --file-system --format=%T "$1")
-	[[ $fs != overlayfs && $fs != tmpfs && $fs != nfs ]] ||
+	[[ $fs != overlayfs && $fs != nfs ]] ||
 		die "$1 is on $fs, where an overlay cannot keep its changes; choose an OUTDIR on a disk file system (ext4, xfs)"
 }
 

@@ -6,15 +6,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,10 +31,19 @@ func TestMain(m *testing.M) {
 	case "owner":
 		exitWith(ownAndWait(name))
 	case "internet":
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		defer stop()
-		exitWith(RunInternet(ctx, name))
+		exitWith(answerWhileWatched(name))
 	}
+}
+
+// answerWhileWatched runs the internet of a detached lab for as long as its
+// input is open, so that the lab becomes a left-over when the test is killed.
+func answerWhileWatched(name string) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		cancel()
+	}()
+	return RunInternet(ctx, name)
 }
 
 func exitWith(err error) {
@@ -95,7 +106,7 @@ func furnish(l *Lab) (furniture, error) {
 		return f, err
 	}
 	// One in a namespace of its own, as a container's, bound in the lab's folder.
-	container := Namespace{name: "container", path: filepath.Join(l.Dir(), "container net")}
+	container := containerNamespace(l)
 	if err := container.make(); err != nil {
 		return f, err
 	}
@@ -124,6 +135,10 @@ func furnish(l *Lab) (furniture, error) {
 		f.Namespaces = append(f.Namespaces, id)
 	}
 	return f, nil
+}
+
+func containerNamespace(l *Lab) Namespace {
+	return Namespace{name: "container", path: filepath.Join(l.Dir(), "container net")}
 }
 
 func enterCgroups(group string, pid int) error {
@@ -174,6 +189,26 @@ func namespaceOf(t *testing.T, n Namespace) string {
 	return id
 }
 
+// hold keeps the namespaces of a lab to the end of the test: the kernel would
+// give their numbers to others, and remains would find those.
+func hold(t *testing.T, l *Lab) (server netns.NsHandle) {
+	t.Helper()
+	for _, path := range []string{l.server.path, l.internet.path, containerNamespace(l).path} {
+		ns, err := netns.GetFromPath(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ns.Close() })
+		if path == l.server.path {
+			server = ns
+		}
+	}
+	return server
+}
+
 // startOwner starts a process that owns a lab of that name.
 func startOwner(t *testing.T, name string) (*exec.Cmd, furniture) {
 	t.Helper()
@@ -196,6 +231,7 @@ func startOwner(t *testing.T, name string) (*exec.Cmd, furniture) {
 	if err := json.NewDecoder(bufio.NewReader(out)).Decode(&f); err != nil {
 		t.Fatalf("the owner did not make a lab: %v", err)
 	}
+	hold(t, at(name, nil))
 	return cmd, f
 }
 
@@ -251,8 +287,18 @@ func TestCloseRemovesEverything(t *testing.T) {
 	if got := remains(t, name, f); len(got) < 4+len(f.PIDs)+len(f.Namespaces) {
 		t.Fatalf("before, only this was there: %q", got)
 	}
+	// Whoever still holds the namespace open is cut off all the same.
+	held := hold(t, l)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
+	}
+	h, err := netlink.NewHandleAt(held, unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if _, err := h.LinkByName(serverLink); !errors.As(err, new(netlink.LinkNotFoundError)) {
+		t.Errorf("after, %s was still there (%v)", serverLink, err)
 	}
 	if got := remains(t, name, f); len(got) > 0 {
 		t.Errorf("after, this was still there: %q", got)
@@ -272,15 +318,22 @@ func TestNewRemovesWhatAKilledOwnerLeft(t *testing.T) {
 	NeedRoot(t)
 	name := testName(t.Name(), os.Getpid(), started.Add(1))
 	owner, f := startOwner(t, name)
-	if err := owner.Process.Kill(); err != nil {
+	// Tests of other packages make labs too: keep them from cleaning up first.
+	err := locked(func() error {
+		if err := owner.Process.Kill(); err != nil {
+			return err
+		}
+		_ = owner.Wait()
+		if got := remains(t, name, f); len(got) < 4+len(f.PIDs)+len(f.Namespaces) {
+			return fmt.Errorf("after the kill, only this was left: %q", got)
+		}
+		if _, err := Open(name); err == nil || !strings.Contains(err.Error(), "left-over") {
+			t.Errorf("Open of a left-over: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
 		t.Fatal(err)
-	}
-	_ = owner.Wait()
-	if got := remains(t, name, f); len(got) < 4+len(f.PIDs)+len(f.Namespaces) {
-		t.Fatalf("after the kill, only this was left: %q", got)
-	}
-	if _, err := Open(name); err == nil || !strings.Contains(err.Error(), "left-over") {
-		t.Errorf("Open of a left-over: %v", err)
 	}
 	Start(t, Options{})
 	if got := remains(t, name, f); len(got) > 0 {
@@ -318,6 +371,13 @@ func TestADetachedLabOutlivesItsMaker(t *testing.T) {
 		}
 	})
 	internet := asRole("internet", name)
+	watched, watch, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watched.Close()
+	defer watch.Close()
+	internet.Stdin = watched
 	if err := Up(t.Context(), name, Options{}, internet); err != nil {
 		t.Fatal(err)
 	}
@@ -329,6 +389,7 @@ func TestADetachedLabOutlivesItsMaker(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := furniture{PIDs: []int{internet.Process.Pid}, Namespaces: []string{namespaceOf(t, l.Server()), namespaceOf(t, l.Internet())}}
+	hold(t, l)
 	if err := l.askEcho(t.Context()); err != nil {
 		t.Error(err)
 	}

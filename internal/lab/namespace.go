@@ -65,25 +65,12 @@ func (n Namespace) run(f func() error) (out outcome) {
 	}
 	defer target.Close()
 
-	runtime.LockOSThread()
-	home, err := netns.Get()
+	back, err := leave(func() error { return netns.Set(target) })
 	if err != nil {
-		runtime.UnlockOSThread()
-		out.err = fmt.Errorf("cannot find the network namespace to return to: %w", err)
-		return out
-	}
-	defer home.Close()
-	if err := netns.Set(target); err != nil {
-		runtime.UnlockOSThread()
 		out.err = fmt.Errorf("cannot enter network namespace %s: %w", n.path, err)
 		return out
 	}
-	defer func() {
-		// A thread that stays locked ends with this goroutine.
-		if netns.Set(home) == nil {
-			runtime.UnlockOSThread()
-		}
-	}()
+	defer back()
 	defer func() {
 		if out.panicked = recover(); out.panicked != nil {
 			out.stack = debug.Stack()
@@ -91,6 +78,30 @@ func (n Namespace) run(f func() error) (out outcome) {
 	}()
 	out.err = f()
 	return out
+}
+
+// leave locks the goroutine to its thread and takes the thread to another
+// namespace; back undoes both. A thread that cannot return stays locked and
+// ends with the goroutine. (Leaving that to happen always would not do: the
+// first thread of a process never ends, and would stay in the namespace.)
+func leave(enter func() error) (back func(), err error) {
+	runtime.LockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, fmt.Errorf("cannot find the network namespace to return to: %w", err)
+	}
+	if err := enter(); err != nil {
+		home.Close()
+		runtime.UnlockOSThread()
+		return nil, err
+	}
+	return func() {
+		if netns.Set(home) == nil {
+			runtime.UnlockOSThread()
+		}
+		home.Close()
+	}, nil
 }
 
 // Command prepares a program that runs in the namespace and sees the machine's

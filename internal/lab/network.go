@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -103,28 +102,34 @@ func (n Namespace) make() error {
 	}
 	file.Close()
 
+	// In a goroutine, so that a thread that cannot return ends with it.
 	done := make(chan error, 1)
 	go func() {
-		// Never unlocked: the thread ends with the goroutine.
-		runtime.LockOSThread()
-		done <- func() error {
-			if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-				return err
-			}
-			for _, s := range sysctls {
-				err := os.WriteFile(s.path, []byte(s.value), 0o644)
-				if err != nil && !errors.Is(err, os.ErrNotExist) {
-					return fmt.Errorf("cannot set %s to %s: %w", s.path, s.value, err)
-				}
-			}
-			self := fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
-			return unix.Mount(self, n.path, "", unix.MS_BIND, "")
-		}()
+		back, err := leave(func() error { return unix.Unshare(unix.CLONE_NEWNET) })
+		if err != nil {
+			done <- err
+			return
+		}
+		err = n.settle()
+		back()
+		done <- err
 	}()
 	if err := <-done; err != nil {
 		return err
 	}
 	return n.withLinks(func(h *netlink.Handle) error { return setUp(h, "lo", "") })
+}
+
+// settle prepares the namespace of the thread and binds it.
+func (n Namespace) settle() error {
+	for _, s := range sysctls {
+		err := os.WriteFile(s.path, []byte(s.value), 0o644)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("cannot set %s to %s: %w", s.path, s.value, err)
+		}
+	}
+	self := fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
+	return unix.Mount(self, n.path, "", unix.MS_BIND, "")
 }
 
 // withLinks gives f a netlink handle into the namespace. Only of the route

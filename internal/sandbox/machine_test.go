@@ -1,0 +1,224 @@
+package sandbox_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/lab"
+	"github.com/atollhq/atoll/internal/outside"
+	"github.com/atollhq/atoll/internal/platform"
+	"github.com/atollhq/atoll/internal/privnet"
+	"github.com/atollhq/atoll/internal/sandbox"
+)
+
+var prefix = netip.MustParsePrefix("172.17.0.0/16")
+
+// machine is a node in a lab: both networks and the sandboxes.
+type machine struct {
+	t       *testing.T
+	lab     *lab.Lab
+	outside *outside.Network
+	private *privnet.Switch
+	manager *sandbox.Manager
+}
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	lab.NeedRoot(t)
+	m := &machine{t: t, lab: lab.Start(t, lab.Options{})}
+	m.open()
+	m.restore()
+	return m
+}
+
+// open opens everything as a server's start does; what is there is taken
+// over.
+func (m *machine) open() {
+	m.t.Helper()
+	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	m.on(func() (err error) {
+		dir := m.lab.Dir()
+		if err = os.MkdirAll(filepath.Join(dir, "netns"), 0o755); err != nil {
+			return err
+		}
+		if m.private, err = privnet.Open(privnet.Config{Netns: filepath.Join(dir, "netns", "switch"), BPFFS: m.lab.BPFFS(), Log: log}); err != nil {
+			return err
+		}
+		m.t.Cleanup(func() { m.private.Close() })
+		if m.outside, err = outside.Open(outside.Config{Prefix: prefix, Log: log}); err != nil {
+			return err
+		}
+		m.manager, err = sandbox.New(sandbox.Config{RunDir: dir, Private: m.private, Outside: m.outside, OutsidePrefix: prefix, Log: log})
+		return err
+	})
+}
+
+func (m *machine) restore(wanted ...string) {
+	m.t.Helper()
+	m.on(func() error { return m.manager.Restore(m.t.Context(), wanted) })
+}
+
+// on runs f on the node.
+func (m *machine) on(f func() error) {
+	m.t.Helper()
+	if err := lab.Do(m.lab.Server(), f); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// container makes a sandbox in private network key.
+func (m *machine) container(id string, key uint32, publicPort uint16) box {
+	m.t.Helper()
+	b := box{machine: m}
+	m.on(func() (err error) {
+		b.Sandbox, err = m.manager.Setup(m.t.Context(), sandbox.Request{InstanceID: id, Private: true, Outside: true, PublicPort: publicPort,
+			Network: platform.PrivateNetwork{ID: fmt.Sprintf("pn-%d", key), Key: key}})
+		return err
+	})
+	return b
+}
+
+// nft changes the node's rules, to show what happens without one.
+func (m *machine) nft(command string) { m.run(m.lab.Server().Path(), "nft "+command) }
+
+// drops returns how many packets were dropped for a reason.
+func (m *machine) drops(reason string) (n uint64) {
+	m.t.Helper()
+	m.on(func() error {
+		all, err := m.outside.Drops(m.t.Context())
+		n = all[reason]
+		return err
+	})
+	return n
+}
+
+func (m *machine) run(netns, script string) string {
+	m.t.Helper()
+	out, err := exec.Command("nsenter", "--net="+netns, "sh", "-ec", script).CombinedOutput()
+	if err != nil {
+		m.t.Fatalf("%s: %v\n%s", script, err, out)
+	}
+	return string(out)
+}
+
+// box is a container without a process.
+type box struct {
+	sandbox.Sandbox
+	*machine
+}
+
+func (b box) sh(script string) string { b.t.Helper(); return b.run(b.NetnsPath, script) }
+
+// in makes a socket in a namespace. The path may be of a lab or a box.
+func in(t *testing.T, path string, f func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- within(path, f) }()
+	return <-done
+}
+
+// listen answers TCP connections in a namespace with text.
+func (m *machine) listen(netns, addr, text string) {
+	m.t.Helper()
+	var l net.Listener
+	err := in(m.t, netns, func() (err error) {
+		l, err = net.Listen("tcp4", addr)
+		return err
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			io.WriteString(c, text)
+			c.Close()
+		}
+	}()
+}
+
+// patience is how long a connection that should fail is waited for. The lab's
+// round trip is far below a millisecond and a SYN is repeated after 1 s.
+const patience = 400 * time.Millisecond
+
+// ask connects from a namespace and returns what the other side says, "" when
+// no connection comes about. device binds the socket to an interface.
+func (m *machine) ask(netns, device, addr string) string {
+	m.t.Helper()
+	limit := patience
+	var answer string
+	err := in(m.t, netns, func() error {
+		d := net.Dialer{Timeout: limit, Control: func(_, _ string, c syscall.RawConn) error {
+			if device == "" {
+				return nil
+			}
+			var bindErr error
+			err := c.Control(func(fd uintptr) { bindErr = unix.BindToDevice(int(fd), device) })
+			if err != nil {
+				return err
+			}
+			return bindErr
+		}}
+		c, err := d.DialContext(context.Background(), "tcp4", addr)
+		if err != nil {
+			return nil
+		}
+		defer c.Close()
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		b, err := io.ReadAll(c)
+		answer = string(b)
+		return err
+	})
+	if err != nil {
+		m.t.Fatalf("asking %s: %v", addr, err)
+	}
+	return answer
+}
+
+// wantAnswer and wantSilence are the two outcomes of ask. An answer is tried
+// again for a while: the machine may be busy.
+func (m *machine) wantAnswer(netns, device, addr, text string) {
+	m.t.Helper()
+	lab.WaitFor(m.t, 10*time.Second, "an answer of "+addr, func() (bool, error) {
+		got := m.ask(netns, device, addr)
+		if got != "" && got != text {
+			return false, fmt.Errorf("%s answered %q, want %q", addr, got, text)
+		}
+		return got == text, nil
+	})
+}
+
+func (m *machine) wantSilence(netns, device, addr string) {
+	m.t.Helper()
+	if got := m.ask(netns, device, addr); got != "" {
+		m.t.Errorf("%s answered %q, nothing should come through", addr, got)
+	}
+}
+
+// interfaces returns `ip -brief -4 addr` without loopback.
+func (b box) interfaces() string {
+	var keep []string
+	for line := range strings.Lines(b.sh("ip -brief -4 addr")) {
+		if !strings.HasPrefix(line, "lo ") {
+			keep = append(keep, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	return strings.Join(keep, "\n")
+}
