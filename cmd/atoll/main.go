@@ -1,6 +1,8 @@
 // Command atoll is the server and the client of Atoll.
 package main
 
+//go:generate sh -c "go run . reference > ../../docs/cli.md"
+
 import (
 	"os"
 
