@@ -39,7 +39,7 @@ func Kernel(major, minor int) Check {
 			return fmt.Errorf("cannot understand the kernel's version %q", release)
 		}
 		if a < major || a == major && b < minor {
-			return fmt.Errorf("Linux %s is too old: %d.%d or newer is needed (Debian 11, Ubuntu 22.04 or newer have it)", release, major, minor) //nolint:staticcheck // Linux is a name
+			return fmt.Errorf("its version %s is too old: Linux %d.%d or newer is needed (Debian 11, Ubuntu 22.04 or newer have it)", release, major, minor)
 		}
 		return nil
 	}}
