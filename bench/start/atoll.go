@@ -54,7 +54,7 @@ func openAtoll(ctx context.Context, l *lab.Lab, dir, stack string) (*atoll, erro
 	a := &atoll{roster: roster.New()}
 	a.cfg = containerd.Config{
 		DataDir: filepath.Join(dir, "data"), RunDir: filepath.Join(l.Dir(), "engine"), LogDir: filepath.Join(dir, "logs"),
-		LoggerPath: logger, CgroupParent: l.CgroupParent(), Node: "bench", Sink: a.roster, Network: network{boxes},
+		LoggerPath: logger, CgroupParent: l.CgroupParent() + "/atoll", Node: "bench", Sink: a.roster, Network: network{boxes},
 		ResolvConf: "nameserver 172.17.0.1\n", Log: log,
 	}
 	if a.engine, err = containerd.New(ctx, a.cfg); err != nil {
