@@ -44,9 +44,21 @@ func (c *Control) RenameApp(ctx context.Context, user platform.User, appID, newN
 	return a, err
 }
 
-// UpdateApp sets an app's switches.
+// UpdateApp sets an app's switches. Those whose effect the router does not
+// have yet cannot be switched on.
 func (c *Control) UpdateApp(ctx context.Context, user platform.User, appID string, changes store.AppChanges) (platform.App, error) {
-	return c.Store.UpdateApp(ctx, user, appID, changes)
+	on := func(b *bool) bool { return b != nil && *b }
+	if on(changes.ForceHTTPS) {
+		return platform.App{}, platform.Invalid("force_https", "cannot be switched on: this version serves HTTP only; put a TLS proxy in front of it and redirect there")
+	}
+	if on(changes.StickySession) {
+		return platform.App{}, platform.Invalid("sticky_session", "cannot be switched on: this version has no sticky sessions; keep sessions in a store that all containers share")
+	}
+	a, err := c.Store.UpdateApp(ctx, user, appID, changes)
+	if err == nil {
+		c.Publish(appID)
+	}
+	return a, err
 }
 
 // DestroyApp stops an app's containers and forgets it. CodeConflict while it

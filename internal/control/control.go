@@ -140,7 +140,7 @@ func (c *Control) entry(ctx context.Context, appID string) (directory.App, error
 	if err != nil {
 		return e, err
 	}
-	e = directory.App{ID: a.ID, Name: a.Name, ProjectID: p.ID, NetworkID: p.Network.ID, Deployed: a.ReleaseID != "",
+	e = directory.App{ID: a.ID, Name: a.Name, ProjectID: p.ID, NetworkID: p.Network.ID, Deployed: a.ReleaseID != "", RouterLogs: a.RouterLogs,
 		Hosts: []string{strings.ToLower(a.Name + "." + c.BaseDomain)}}
 	for _, t := range types {
 		e.Types = append(e.Types, t.Name)

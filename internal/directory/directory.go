@@ -26,6 +26,8 @@ type App struct {
 	Hosts []string
 	// Deployed: it has a release.
 	Deployed bool
+	// RouterLogs: each request is a line of the app's log (RT-34).
+	RouterLogs bool
 }
 
 // Directory maps app ids to apps. It is safe for concurrent use.

@@ -17,6 +17,7 @@ func Checks(cfg Config) []doctor.Check {
 		doctor.Kernel(5, 10),
 		doctor.Cgroups(),
 		doctor.Program("runc", "runc"),
+		doctor.Program("nft", "nftables"),
 		doctor.Disk(cfg.DataDir),
 		doctor.File("stack image", filepath.Join(cfg.StackDir, stackName+".oci", "index.json"),
 			"build it with stack/build-stack.sh "+cfg.StackDir+", or set stack_dir to where it is"),

@@ -125,7 +125,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, err)
 	}
 	if !strings.HasPrefix(c.CgroupParent, "/") || strings.Contains(c.CgroupParent, "..") {
-		errs = append(errs, fmt.Errorf("cgroup_parent %q must begin with / and not contain ..", c.CgroupParent))
+		errs = append(errs, fmt.Errorf("cgroup_parent %q must begin with / and not lead upwards", c.CgroupParent))
 	}
 	if c.Region == "" || c.Node == "" {
 		errs = append(errs, errors.New("region and node must not be empty"))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/logs"
 	"github.com/atollhq/atoll/internal/platform"
+	"github.com/atollhq/atoll/internal/router"
 )
 
 // appLogs shows the logs of apps as the API wants them: as text, with the
@@ -45,4 +46,18 @@ func parseFilter(filter string) (logs.Filter, error) {
 		return f, platform.Invalid("filter", "%v", err)
 	}
 	return f, nil
+}
+
+// logRequest writes a request into the log of its app, if that wants it. The
+// shape is that of RT-35.
+func (s *machine) logRequest(e router.Entry) {
+	apps, _ := s.directory.Snapshot()
+	if e.AppID == "" || !apps[e.AppID].RouterLogs {
+		return
+	}
+	line := fmt.Sprintf("method=%s path=%q host=%s request_id=%s container=%s from=%q protocol=%s status=%d duration=%.3fs bytes=%d referer=%q user_agent=%q",
+		e.Method, e.Path, e.Host, e.RequestID, e.Container, e.From, e.Protocol, e.Status, e.Duration.Seconds(), e.Bytes, e.Referer, e.UserAgent)
+	if err := s.logs.Platform(e.AppID, "router", line); err != nil {
+		s.log.Error("Cannot write the router's log", "app", e.AppName, "error", err)
+	}
 }

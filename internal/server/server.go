@@ -182,7 +182,7 @@ func (s *machine) router() (*router.Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	return router.New(router.Config{Roster: s.roster, Directory: s.directory, TrustedProxies: proxies, Log: s.log})
+	return router.New(router.Config{Roster: s.roster, Directory: s.directory, TrustedProxies: proxies, AccessLog: s.logRequest, Log: s.log})
 }
 
 // serveAPI answers the API once the stack can be deployed on.

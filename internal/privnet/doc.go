@@ -1,0 +1,23 @@
+// Package privnet is the private network of one node: an eBPF switch that
+// connects the containers of each network and nothing else, and the pool that
+// hands out their addresses.
+//
+// It imports none of our packages but its own program (privnet/bpf). Endpoints
+// are named by the caller's ids, networks by the caller's numbers; what they
+// stand for is not known here. DESIGN.md says why it is built this way.
+//
+// It guarantees:
+//
+//   - A frame reaches a container only if it comes from a member of the same
+//     network, with the address and MAC that member was given. Everything else
+//     is dropped and counted under a [Reason].
+//   - The network does not depend on this process: tables are pinned, programs
+//     are held by the interfaces. It goes on after kill -9, and [Open] takes it
+//     over with no packet lost.
+//   - [Switch.Set] makes the kernel hold exactly the endpoints it is given;
+//     calling it again changes nothing.
+//
+// It never touches an interface, route or rule of the namespace it runs in,
+// never forwards to or from the outside, and never picks an address for an
+// endpoint by itself.
+package privnet

@@ -1,0 +1,81 @@
+package privnet
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// filterName is what `tc filter show dev pn… ingress` says in the switch
+// namespace.
+const filterName = "atoll-privnet"
+
+// Always the same handle and priority, so that a new program takes the place
+// of the old one in a single step.
+const (
+	filterHandle   = 1
+	filterPriority = 1
+)
+
+// ensureFilter makes the link run our program on what the container sends,
+// and says whether it had to do anything.
+func (s *Switch) ensureFilter(link netlink.Link) (changed bool, err error) {
+	current, err := s.filterOf(link)
+	if err != nil {
+		return false, err
+	}
+	if current == s.id {
+		return false, nil
+	}
+	return true, attachFilter(s.links, link, s.program)
+}
+
+// filterOf returns the program that a link runs, 0 if none.
+func (s *Switch) filterOf(link netlink.Link) (ebpf.ProgramID, error) {
+	filters, err := dump(func() ([]netlink.Filter, error) {
+		return s.links.FilterList(link, netlink.HANDLE_MIN_INGRESS)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("cannot list the filters of %s: %w", link.Attrs().Name, err)
+	}
+	for _, f := range filters {
+		b, ok := f.(*netlink.BpfFilter)
+		if ok && b.Handle == filterHandle && b.Priority == filterPriority {
+			return ebpf.ProgramID(b.Id), nil
+		}
+	}
+	return 0, nil
+}
+
+// attachFilter puts the program on the link's ingress by clsact, in place of
+// one that is there.
+func attachFilter(handle *netlink.Handle, link netlink.Link, program *ebpf.Program) error {
+	index := link.Attrs().Index
+	err := handle.QdiscAdd(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: index,
+		Handle:    netlink.MakeHandle(0xffff, 0),
+		Parent:    netlink.HANDLE_CLSACT,
+	}})
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("cannot add clsact to %s (the kernel needs CONFIG_NET_SCH_INGRESS): %w", link.Attrs().Name, err)
+	}
+	err = handle.FilterReplace(&netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{
+			LinkIndex: index,
+			Parent:    netlink.HANDLE_MIN_INGRESS,
+			Handle:    filterHandle,
+			Priority:  filterPriority,
+			Protocol:  unix.ETH_P_ALL,
+		},
+		Fd:           program.FD(),
+		Name:         filterName,
+		DirectAction: true,
+	})
+	if err != nil {
+		return fmt.Errorf("cannot attach the program to %s (the kernel needs CONFIG_NET_CLS_BPF): %w", link.Attrs().Name, err)
+	}
+	return nil
+}

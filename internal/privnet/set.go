@@ -1,0 +1,175 @@
+package privnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Report is what Set changed.
+type Report struct {
+	Attached []string // endpoints that were not there, by id
+	Repaired []string // endpoints of which a part was missing or wrong
+	Removed  []string // endpoints nobody wants; the interface's name where it had no id
+	Entries  int      // table entries whose interface was gone
+}
+
+// Changed says whether Set changed anything.
+func (r Report) Changed() bool {
+	return len(r.Attached)+len(r.Repaired)+len(r.Removed)+r.Entries > 0
+}
+
+// Set makes the switch hold exactly these endpoints: it attaches what is
+// missing, completes what is half made and removes everything else. Call it
+// after Open with what runs, and whenever in doubt; it takes no packet from an
+// endpoint that is right.
+//
+// An endpoint that cannot be attached does not keep the others from being: the
+// error joins those of all of them, and the report says what was done. A list
+// that contradicts itself is refused, and nothing is changed.
+func (s *Switch) Set(ctx context.Context, endpoints []Endpoint) (Report, error) {
+	var report Report
+	wanted, err := byHostName(endpoints)
+	if err != nil {
+		return report, fmt.Errorf("cannot set the private networks: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return report, err
+	}
+	s.whole.Lock()
+	defer s.whole.Unlock()
+
+	links, err := s.hostEnds()
+	if err != nil {
+		return report, err
+	}
+	// Removals come first, so that an address can change hands.
+	moved := make(map[string]bool)
+	for _, link := range links {
+		e, want := wanted[link.Attrs().Name]
+		if want && s.describes(link, e) {
+			continue
+		}
+		if err := s.removeLink(link); err != nil {
+			return report, err
+		}
+		if want {
+			moved[e.ID] = true
+			continue
+		}
+		report.Removed = append(report.Removed, nameOf(link))
+		s.log.Info("Removed stray endpoint", "endpoint", nameOf(link), "interface", link.Attrs().Name)
+	}
+	if links, err = s.hostEnds(); err != nil {
+		return report, err
+	}
+	if report.Entries, err = s.prune(links); err != nil {
+		return report, err
+	}
+
+	var failed []error
+	for _, e := range endpoints {
+		did, err := s.ensure(ctx, e)
+		switch {
+		case err != nil:
+			failed = append(failed, err)
+		case did == repaired, moved[e.ID]:
+			report.Repaired = append(report.Repaired, e.ID)
+		case did == created:
+			report.Attached = append(report.Attached, e.ID)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return report, errors.Join(failed...)
+}
+
+// byHostName checks a list of endpoints and indexes it by the name of the host
+// end.
+func byHostName(endpoints []Endpoint) (map[string]Endpoint, error) {
+	type place struct {
+		network uint32
+		addr    netip.Addr
+	}
+	byName := make(map[string]Endpoint, len(endpoints))
+	holders := make(map[place]string, len(endpoints))
+	for _, e := range endpoints {
+		if err := e.validate(); err != nil {
+			return nil, err
+		}
+		if twin, ok := byName[hostName(e.ID)]; ok {
+			return nil, fmt.Errorf("endpoint %s is there twice (or shares its interface name with %s)", e.ID, twin.ID)
+		}
+		byName[hostName(e.ID)] = e
+		at := place{e.Network, e.Addr}
+		if other, ok := holders[at]; ok {
+			return nil, fmt.Errorf("endpoints %s and %s both want %s in network %d", other, e.ID, e.Addr, e.Network)
+		}
+		holders[at] = e.ID
+	}
+	return byName, nil
+}
+
+// removeLink removes an endpoint found by its link.
+func (s *Switch) removeLink(link netlink.Link) error {
+	index := uint32(link.Attrs().Index)
+	if err := s.forgetMember(index); err != nil {
+		return fmt.Errorf("cannot remove endpoint %s: %w", nameOf(link), err)
+	}
+	if err := s.links.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("cannot remove endpoint %s: %w", nameOf(link), err)
+	}
+	s.index.Delete(link.Attrs().Alias)
+	return remove(s.maps.ports, index)
+}
+
+// prune removes the table entries that no link stands behind, and members that
+// disagree with their port; it says how many.
+func (s *Switch) prune(links []netlink.Link) (removed int, err error) {
+	there := make(map[uint32]bool, len(links))
+	for _, link := range links {
+		there[uint32(link.Attrs().Index)] = true
+	}
+	ports, err := s.maps.allPorts()
+	if err != nil {
+		return 0, err
+	}
+	members, err := s.maps.allMembers()
+	if err != nil {
+		return 0, err
+	}
+	for key, member := range members {
+		port, ok := ports[member.Ifindex]
+		if ok && there[member.Ifindex] && port.Network == key.Network && port.Addr == key.Addr {
+			continue
+		}
+		if err := remove(s.maps.members, key); err != nil {
+			return removed, err
+		}
+		removed++
+		s.log.Info("Removed stray member", "network", key.Network, "addr", addrOf(key.Addr))
+	}
+	for index, port := range ports {
+		if there[index] {
+			continue
+		}
+		if err := remove(s.maps.ports, index); err != nil {
+			return removed, err
+		}
+		removed++
+		s.log.Info("Removed stray port", "network", port.Network, "addr", addrOf(port.Addr))
+	}
+	return removed, nil
+}
+
+func nameOf(link netlink.Link) string {
+	if id := link.Attrs().Alias; id != "" {
+		return id
+	}
+	return link.Attrs().Name
+}
