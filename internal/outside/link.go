@@ -152,7 +152,7 @@ func (n *Network) disconnect(ctx context.Context, e Endpoint) error {
 
 // removeStrays deletes host ends that nobody wants.
 func (n *Network) removeStrays(wanted map[string]Endpoint) error {
-	links, err := n.links.LinkList()
+	links, err := dump(n.links.LinkList)
 	if err != nil {
 		return fmt.Errorf("cannot list the interfaces: %w", err)
 	}
@@ -184,6 +184,17 @@ func (n *Network) deleteLink(name string) error {
 		return fmt.Errorf("cannot remove the interface %s: %w", name, err)
 	}
 	return nil
+}
+
+// dump reads a list from the kernel, again when it changed meanwhile: a
+// container may end, and take its interface along, at any time.
+func dump[T any](read func() ([]T, error)) (all []T, err error) {
+	for range 20 {
+		if all, err = read(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return all, err
 }
 
 // within runs f in a network namespace.

@@ -217,7 +217,7 @@ func (n *Network) check(e Endpoint) error {
 
 // checkConflicts refuses a range that the node uses for something else.
 func (n *Network) checkConflicts() error {
-	links, err := n.links.LinkList()
+	links, err := dump(n.links.LinkList)
 	if err != nil {
 		return fmt.Errorf("cannot list the interfaces: %w", err)
 	}
@@ -225,7 +225,9 @@ func (n *Network) checkConflicts() error {
 	for _, l := range links {
 		names[l.Attrs().Index] = l.Attrs().Name
 	}
-	routes, err := n.links.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	routes, err := dump(func() ([]netlink.Route, error) {
+		return n.links.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return fmt.Errorf("cannot list the routes: %w", err)
 	}

@@ -119,14 +119,26 @@ func inNamespace(ns netns.NsHandle, f func() error) error {
 	})
 }
 
-// onOwnThread runs f on a thread of its own, which ends with it, so that f may
-// change the thread's namespace.
+// onOwnThread runs f on a thread that nobody else uses meanwhile, so that f
+// may change the thread's network namespace.
 func onOwnThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		// Never unlocked: the runtime ends the thread with the goroutine.
 		runtime.LockOSThread()
-		done <- f()
+		home, err := netns.Get()
+		if err != nil {
+			done <- fmt.Errorf("cannot tell the present network namespace: %w", err)
+			return
+		}
+		defer home.Close()
+		err = f()
+		// A thread that cannot come back stays locked and ends with the
+		// goroutine. That alone would not do: the process's first thread never
+		// ends, and would stay in the other namespace.
+		if netns.Set(home) == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
 	}()
 	return <-done
 }
