@@ -58,7 +58,7 @@ func TestWhatCreateRefuses(t *testing.T) {
 	for body, field := range map[string]string{
 		`{"app":{"name":"taken-app"}}`:                      "name",
 		`{"app":{"name":"bad--name"}}`:                      "name",
-		`{"app":{"name":"good-name","stack_id":"nothing"}}`: "stack",
+		`{"app":{"name":"good-name","stack_id":"nothing"}}`: "stack_id",
 		`{"app":{"name":"good-name","parent_id":"ap-1"}}`:   "parent_id",
 		`{"app":{"name":"good-name","hds_resource":true}}`:  "hds_resource",
 	} {
@@ -76,7 +76,7 @@ func TestRenameAndDestroyWantTheCurrentName(t *testing.T) {
 	s := newServer(t)
 	app := s.createApp("some-app")
 	s.ask("POST", "/v1/apps/some-app/rename", `{"current_name":"other-app","new_name":"fine-name"}`, 422).at("errors", "current_name", 0)
-	s.ask("POST", "/v1/apps/some-app/rename", `{"current_name":"some-app","new_name":"x"}`, 422).at("errors", "name", 0)
+	s.ask("POST", "/v1/apps/some-app/rename", `{"current_name":"some-app","new_name":"x"}`, 422).at("errors", "new_name", 0)
 	a := s.ask("POST", "/v1/apps/some-app/rename", `{"current_name":"some-app","new_name":"fine-name"}`, 200)
 	a.want("fine-name", "app", "name")
 	a.want(app.ID, "app", "id")

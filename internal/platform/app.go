@@ -51,7 +51,11 @@ const (
 const reservedAppName = "private-network"
 
 // ValidateAppName checks rule PJ-9.
-func ValidateAppName(name string) error {
+func ValidateAppName(name string) error { return ValidateAppNameAs("name", name) }
+
+// ValidateAppNameAs is ValidateAppName for a request in which the name stands
+// in another field.
+func ValidateAppNameAs(field, name string) error {
 	const rule = "must be 6 to 48 lower-case letters, digits and single hyphens, with no hyphen at either end"
 	bad := len(name) < MinAppName || len(name) > MaxAppName ||
 		strings.HasPrefix(name, "-") || strings.HasSuffix(name, "-") || strings.Contains(name, "--")
@@ -61,10 +65,10 @@ func ValidateAppName(name string) error {
 		}
 	}
 	if bad {
-		return Invalid("name", "%s (got %q)", rule, name)
+		return Invalid(field, "%s (got %q)", rule, name)
 	}
 	if name == reservedAppName {
-		return Invalid("name", "%q is taken by the long private names; choose another", name)
+		return Invalid(field, "%q is taken by the long private names; choose another", name)
 	}
 	return nil
 }

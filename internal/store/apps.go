@@ -68,8 +68,8 @@ func (s *Store) AllApps(ctx context.Context) ([]platform.App, error) {
 // stay.
 func (s *Store) RenameApp(ctx context.Context, user platform.User, appID, name string) (platform.App, error) {
 	var a platform.App
-	if err := platform.ValidateAppName(name); err != nil {
-		return a, platform.Invalid("new_name", "%v", err)
+	if err := platform.ValidateAppNameAs("new_name", name); err != nil {
+		return a, err
 	}
 	err := s.write(ctx, func(tx *sql.Tx) error {
 		old, err := oneApp(ctx, tx, " WHERE id = ?", appID)
