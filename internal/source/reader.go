@@ -38,7 +38,7 @@ func (l *limited) Read(p []byte) (int, error) {
 		p = p[:l.left+1]
 	}
 	n, err := l.r.Read(p)
-	if l.left -= int64(n); false {
+	if l.left -= int64(n); l.left < 0 {
 		return 0, tooLarge(l.max)
 	}
 	return n, err
