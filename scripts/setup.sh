@@ -9,7 +9,7 @@ packages=(
   # build and test: race detector, generated eBPF objects
   gcc libc6-dev clang llvm libbpf-dev linux-libc-dev
   # look around and check: demo, lint
-  bind9-dnsutils iputils-ping curl jq shellcheck
+  bind9-dnsutils iputils-ping procps curl jq shellcheck
 )
 
 if [[ $(id -u) -ne 0 ]]; then
