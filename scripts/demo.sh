@@ -14,7 +14,9 @@ readonly api_port=${DEMO_API_PORT:-7000} http_port=${DEMO_HTTP_PORT:-8080}
 readonly domain=atoll.localhost
 export PATH=$PWD/bin:$PATH
 # The demo's client keeps its login to itself.
-export ATOLL_URL=http://127.0.0.1:$api_port XDG_CONFIG_HOME=$run/config NO_COLOR=1
+readonly api_url=http://127.0.0.1:$api_port
+export XDG_CONFIG_HOME=$run/config NO_COLOR=1
+unset ATOLL_URL ATOLL_TOKEN ATOLL_APP
 
 title() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 # show COMMAND...: prints the command as one would type it, then runs it.
@@ -53,9 +55,9 @@ start_server() {
   setsid atoll-lab exec $lab server -- "$PWD/bin/atoll" server \
     --data-dir $data --run-dir $run --bpffs $run/bpf --stack-dir "$stack" --resolv-conf $run/resolv.conf \
     --base-domain $domain --cgroup-parent /atoll-lab-$lab/atoll \
-    --api-listen $server_addr:7000 --api-url "$ATOLL_URL" --public-port "$http_port" >>$run/server.log 2>&1 </dev/null &
+    --api-listen $server_addr:7000 --api-url "$api_url" --public-port "$http_port" >>$run/server.log 2>&1 </dev/null &
   disown
-  eventually 60 curl -fsS "$ATOLL_URL/healthz" || { tail -n 20 $run/server.log >&2; die "the server did not start"; }
+  eventually 60 curl -fsS "$api_url/healthz" || { tail -n 20 $run/server.log >&2; die "the server did not start"; }
 }
 
 server_pid() { pgrep -f -- "atoll server --data-dir $data " | head -n 1; }
@@ -90,7 +92,7 @@ up() {
   title "The platform: first user, then the server"
   in_server "$PWD/bin/atoll" init --data-dir $data --run-dir $run --username ada --email ada@example.test --token-file $run/token
   start_server
-  show atoll login --token-file $run/token
+  show atoll login --url "$api_url" --token-file $run/token
 
   title "Three apps in one project, deployed from source"
   show atoll projects create shop
@@ -167,7 +169,7 @@ up() {
   cat <<TXT
   in a browser    http://shop-gateway.$domain:$http_port/
   the client      export PATH=$PWD/bin:\$PATH
-                  atoll login --url $ATOLL_URL --token-file $run/token
+                  atoll login --url $api_url --token-file $run/token
                   atoll apps; atoll -a shop-worker logs -f; atoll -a shop-catalog names
   in a container  scripts/demo.sh inside shop-gateway web-1 bash
   on the server   bin/atoll-lab exec $lab server -- ip addr
