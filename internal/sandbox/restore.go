@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/atollhq/atoll/internal/outside"
 	"github.com/atollhq/atoll/internal/privnet"
@@ -49,12 +50,16 @@ func (m *Manager) Restore(ctx context.Context, wanted []string) error {
 	errs := []error{privateErr, m.cfg.Outside.Set(ctx, outsides)}
 	for _, s := range strays {
 		m.cfg.Log.Info("Removing the network of a container that is gone", "container", s.InstanceID)
-		// Its addresses may have just been in use: they rest.
+		errs = append(errs, removeNamespace(s.NetnsPath), m.removeNote(s.InstanceID))
+	}
+	// What was in use until now, or shortly before the restart, rests.
+	freed, err := m.resting()
+	for _, s := range freed {
 		if m.reserve(s) == nil {
 			m.release(s)
 		}
-		errs = append(errs, removeNamespace(s.NetnsPath), m.removeNote(s.InstanceID))
 	}
+	errs = append(errs, err)
 	return errors.Join(append(errs, m.removeUnknownNamespaces())...)
 }
 
@@ -65,6 +70,10 @@ func (m *Manager) netnsDir() string { return filepath.Join(m.cfg.RunDir, "netns"
 func (m *Manager) note(id string) string {
 	return filepath.Join(m.notesDir(), id+".json")
 }
+
+// restingNote is a note whose sandbox is gone; its addresses rest as long as
+// the file is young, also over a restart of the server.
+const restingNote = ".freed"
 
 func (m *Manager) reserve(s Sandbox) error {
 	if s.PrivateAddr.IsValid() {
@@ -96,11 +105,50 @@ func (m *Manager) writeNote(s Sandbox) error {
 	return nil
 }
 
+// removeNote turns a note into a resting one and forgets those that rested.
 func (m *Manager) removeNote(id string) error {
-	if err := os.Remove(m.note(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	freed := filepath.Join(m.notesDir(), id+restingNote)
+	err := os.Rename(m.note(id), freed)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.Chtimes(freed, time.Time{}, m.cfg.Now())
+	}
+	if err == nil {
+		_, err = m.resting()
+	}
+	if err != nil {
 		return fmt.Errorf("cannot forget a sandbox: %w", err)
 	}
 	return nil
+}
+
+// resting returns the sandboxes whose addresses still rest, and removes the
+// notes of the others.
+func (m *Manager) resting() ([]Sandbox, error) {
+	paths, err := filepath.Glob(filepath.Join(m.notesDir(), "*"+restingNote))
+	if err != nil {
+		return nil, err
+	}
+	var out []Sandbox
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		var s Sandbox
+		if m.cfg.Now().Sub(info.ModTime()) < privnet.MinRest && json.Unmarshal(text, &s) == nil {
+			out = append(out, s)
+		} else if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 func (m *Manager) readNotes() ([]Sandbox, error) {
@@ -111,6 +159,9 @@ func (m *Manager) readNotes() ([]Sandbox, error) {
 	var out []Sandbox
 	for _, e := range entries {
 		path := filepath.Join(m.notesDir(), e.Name())
+		if strings.HasSuffix(e.Name(), restingNote) {
+			continue
+		}
 		if !strings.HasSuffix(e.Name(), ".json") {
 			// A note that a kill cut short; its sandbox was not begun.
 			if err := os.Remove(path); err != nil {
