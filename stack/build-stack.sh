@@ -7,8 +7,8 @@ readonly STACK=atoll-12
 readonly SUITE=bookworm
 readonly APP_UID=10000 # user "app": owns /app, runs apps and builds
 readonly KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
-readonly DEBIAN=http://deb.debian.org/debian
-readonly DEBIAN_SECURITY=http://deb.debian.org/debian-security
+readonly DEBIAN=http://ftp.debian.org/debian
+readonly DEBIAN_SECURITY=http://security.debian.org/debian-security
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly HERE
@@ -30,7 +30,7 @@ Debian mirror, and about 3 GB of free space in OUTDIR while it works.
 
 Environment:
   ATOLL_DEBIAN_MIRROR           Debian mirror (default: the host's own when the
-                                host is Debian 12, else http://deb.debian.org/debian)
+                                host is Debian 12, else http://ftp.debian.org/debian)
   ATOLL_DEBIAN_SECURITY_MIRROR  the same for security updates
   ATOLL_STACK_TOOL              a built cmd/atoll-stack (default: built with `go`)
   SOURCE_DATE_EPOCH             newest time stamp in the layers (default: the

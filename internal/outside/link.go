@@ -9,11 +9,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"runtime"
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
@@ -35,7 +34,8 @@ func hardwareAddr(addr netip.Addr) net.HardwareAddr {
 	return net.HardwareAddr{0x02, 0xa8, a[0], a[1], a[2], a[3]}
 }
 
-// connect makes the veth of an endpoint unless it is there and whole.
+// connect makes an endpoint, or repairs what is wrong with it. An interface
+// that is a pair with the right one stays: a container may be using it.
 func (n *Network) connect(e Endpoint) error {
 	ns, err := netns.GetFromPath(e.ContainerNetns)
 	if err != nil {
@@ -47,49 +47,71 @@ func (n *Network) connect(e Endpoint) error {
 		return fmt.Errorf("cannot look into its network namespace: %w", err)
 	}
 	defer inside.Close()
-	if n.whole(inside, e) {
+	paired := n.paired(inside, e)
+	if !paired {
+		if err := n.pair(ns, e); err != nil {
+			return err
+		}
+	}
+	if err := n.preparePort(e); err != nil {
+		return err
+	}
+	if paired && n.configured(inside, e) {
 		return nil
 	}
-	// Half-made: begin again. Nothing can have used it yet.
-	if err := n.deleteLink(hostEnd(e.ID)); err != nil {
-		return err
-	}
-	veth := &netlink.Veth{
-		LinkAttrs: netlink.LinkAttrs{Name: hostEnd(e.ID), Alias: e.ID, MTU: n.cfg.MTU, MasterIndex: n.bridge},
-		PeerName:  Interface, PeerHardwareAddr: hardwareAddr(e.Addr), PeerMTU: uint32(n.cfg.MTU), PeerNamespace: netlink.NsFd(int(ns)),
-	}
-	if err := n.links.LinkAdd(veth); err != nil {
-		return fmt.Errorf("cannot make its interface: %w", err)
-	}
-	if err := n.preparePort(veth.Name, e); err != nil {
-		return err
-	}
-	if err := within(ns, func() error {
-		err := sysctl("net/ipv6/conf/"+Interface+"/disable_ipv6", "1")
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		return err
-	}); err != nil {
+	if err := within(ns, func() error { return withoutIPv6(Interface) }); err != nil {
 		return err
 	}
 	return n.configure(inside, e)
 }
 
-// preparePort sets the host end up. Isolated ports reach the node only: two
-// containers must not meet here, because Linux answers for any of its
-// addresses on any interface, the private one included.
-func (n *Network) preparePort(name string, e Endpoint) error {
-	link, err := n.links.LinkByName(name)
+// paired reports whether both ends are there and belong together.
+func (n *Network) paired(inside *netlink.Handle, e Endpoint) bool {
+	port, err := n.links.LinkByName(hostEnd(e.ID))
+	if err != nil {
+		return false
+	}
+	link, err := inside.LinkByName(Interface)
+	return err == nil && port.Attrs().ParentIndex == link.Attrs().Index && link.Attrs().ParentIndex == port.Attrs().Index &&
+		link.Attrs().HardwareAddr.String() == hardwareAddr(e.Addr).String()
+}
+
+// pair makes both ends in their places at once; a host end without its other
+// half is replaced.
+func (n *Network) pair(ns netns.NsHandle, e Endpoint) error {
+	if err := n.deleteLink(hostEnd(e.ID)); err != nil {
+		return err
+	}
+	veth := &netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: hostEnd(e.ID), MTU: n.cfg.MTU, MasterIndex: n.bridge},
+		PeerName:  Interface, PeerHardwareAddr: hardwareAddr(e.Addr), PeerMTU: uint32(n.cfg.MTU), PeerNamespace: netlink.NsFd(int(ns)),
+	}
+	if err := n.links.LinkAdd(veth); err != nil {
+		return fmt.Errorf("cannot make its interface: %w", err)
+	}
+	return nil
+}
+
+// preparePort makes the host end a port that reaches the node only, then
+// switches it on. On one that is in order it changes nothing.
+func (n *Network) preparePort(e Endpoint) error {
+	link, err := n.links.LinkByName(hostEnd(e.ID))
 	if err != nil {
 		return fmt.Errorf("cannot find its host end: %w", err)
 	}
-	if err := sysctl("net/ipv6/conf/"+name+"/disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
+	mac := &netlink.Neigh{LinkIndex: link.Attrs().Index, Family: unix.AF_BRIDGE, Flags: unix.NTF_MASTER, State: unix.NUD_NOARP, HardwareAddr: hardwareAddr(e.Addr)}
 	for _, step := range []func() error{
 		func() error { return n.links.LinkSetAlias(link, e.ID) },
-		func() error { return n.links.LinkSetIsolated(link, true) },
+		func() error { return within(n.ns, func() error { return withoutIPv6(link.Attrs().Name) }) },
+		func() error {
+			if link.Attrs().MasterIndex == n.bridge {
+				return nil
+			}
+			// Down first: a port must not be up before it is isolated.
+			return errors.Join(n.links.LinkSetDown(link), n.links.LinkSetMasterByIndex(link, n.bridge))
+		},
+		func() error { return n.setPortFlags(link.Attrs().Index) },
+		func() error { return n.links.NeighSet(mac) },
 		func() error { return n.links.LinkSetUp(link) },
 	} {
 		if err := step(); err != nil {
@@ -97,6 +119,29 @@ func (n *Network) preparePort(name string, e Endpoint) error {
 		}
 	}
 	return nil
+}
+
+// setPortFlags makes a port isolated: two containers must not meet here,
+// because Linux answers for any of its addresses on any interface, the private
+// one included (hole a). The bridge need not learn, since the MAC of a port is
+// known and set, and so never has to try all ports with a packet. Broadcast
+// stays: the node asks for addresses with it.
+func (n *Network) setPortFlags(index int) error {
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	port := nl.NewIfInfomsg(unix.AF_BRIDGE)
+	port.Index = int32(index)
+	flags := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
+	for flag, value := range map[int]byte{
+		nl.IFLA_BRPORT_ISOLATED: 1, nl.IFLA_BRPORT_LEARNING: 0, nl.IFLA_BRPORT_UNICAST_FLOOD: 0, nl.IFLA_BRPORT_MCAST_FLOOD: 0,
+	} {
+		flags.AddRtAttr(flag, []byte{value})
+	}
+	req.AddData(port)
+	req.AddData(flags)
+	return within(n.ns, func() error {
+		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
+		return err
+	})
 }
 
 // configure gives the container's end its address and route; the route comes
@@ -119,18 +164,10 @@ func (n *Network) configure(inside *netlink.Handle, e Endpoint) error {
 	return nil
 }
 
-// whole reports whether an endpoint is as connect leaves it.
-func (n *Network) whole(inside *netlink.Handle, e Endpoint) bool {
-	port, err := n.links.LinkByName(hostEnd(e.ID))
-	if err != nil || port.Attrs().MasterIndex != n.bridge || port.Attrs().Flags&net.FlagUp == 0 {
-		return false
-	}
+// configured reports whether the container's end is as configure leaves it.
+func (n *Network) configured(inside *netlink.Handle, e Endpoint) bool {
 	link, err := inside.LinkByName(Interface)
-	if err != nil || link.Attrs().HardwareAddr.String() != hardwareAddr(e.Addr).String() || port.Attrs().ParentIndex != link.Attrs().Index {
-		return false
-	}
-	isolated, err := n.links.LinkGetProtinfo(port)
-	if err != nil || !isolated.Isolated {
+	if err != nil || link.Attrs().Flags&net.FlagUp == 0 {
 		return false
 	}
 	routes, err := inside.RouteList(link, netlink.FAMILY_V4)
@@ -147,7 +184,9 @@ func (n *Network) whole(inside *netlink.Handle, e Endpoint) bool {
 
 func (n *Network) disconnect(ctx context.Context, e Endpoint) error {
 	delete(n.endpoints, e.ID)
-	return errors.Join(n.deleteLink(hostEnd(e.ID)), n.deleteElements(ctx, e))
+	// The port first: one without a pin drops everything, but an address
+	// without a port is nobody's.
+	return errors.Join(n.deleteLink(hostEnd(e.ID)), n.forget(ctx, e))
 }
 
 // removeStrays deletes host ends that nobody wants.
@@ -195,33 +234,6 @@ func dump[T any](read func() ([]T, error)) (all []T, err error) {
 		}
 	}
 	return all, err
-}
-
-// within runs f in a network namespace.
-func within(ns netns.NsHandle, f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		home, err := netns.Get()
-		if err != nil {
-			done <- fmt.Errorf("cannot tell the present network namespace: %w", err)
-			return
-		}
-		defer home.Close()
-		if err := netns.Set(ns); err != nil {
-			runtime.UnlockOSThread()
-			done <- fmt.Errorf("cannot enter a network namespace: %w", err)
-			return
-		}
-		err = f()
-		// A thread that cannot come back stays locked and ends with this
-		// goroutine; one that is back is anybody's again.
-		if netns.Set(home) == nil {
-			runtime.UnlockOSThread()
-		}
-		done <- err
-	}()
-	return <-done
 }
 
 // last is the broadcast address of a range.

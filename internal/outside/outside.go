@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,12 +24,13 @@ const DefaultBridge = "atoll0"
 type Config struct {
 	// Bridge defaults to DefaultBridge.
 	Bridge string
-	// Prefix is the containers' range; its first address is the gateway.
+	// Prefix is the containers' range, IPv4, /8 to /29; its first address is
+	// the gateway.
 	Prefix netip.Prefix
 	// MTU in bytes; 0 means 1500.
 	MTU int
 	// PublicPorts are TCP ports of the node that containers may reach like
-	// anybody on the internet; nil means 80 and 443.
+	// anybody on the internet; nil means 80 and 443, empty means none.
 	PublicPorts []uint16
 	// Log gets a line for each thing changed or repaired; nil means
 	// slog.Default().
@@ -50,9 +50,11 @@ type Endpoint struct {
 }
 
 // Network is the outside network of a node, in the network namespace in
-// which it was opened. It is safe for concurrent use.
+// which it was opened: its methods work there from any thread. It is safe for
+// concurrent use.
 type Network struct {
 	cfg    Config
+	ns     netns.NsHandle
 	links  *netlink.Handle
 	bridge int
 
@@ -62,30 +64,31 @@ type Network struct {
 
 // Open makes the bridge and the rules, or takes over those that are there:
 // containers that are connected do not notice. It must run in the node's
-// network namespace. Call Set next.
+// network namespace, which holds one outside network at most. An error that
+// names an interface or a range tells the operator what to change. Call Set
+// next.
 func Open(cfg Config) (*Network, error) {
 	cfg.complete()
-	if !cfg.Prefix.IsValid() || !cfg.Prefix.Addr().Is4() || cfg.Prefix.Bits() > 29 {
-		return nil, fmt.Errorf("outside network %s: an IPv4 range of /29 or larger is needed", cfg.Prefix)
+	if err := cfg.validate(); err != nil {
+		return nil, err
 	}
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	n, err := here(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("cannot talk to the kernel about interfaces: %w", err)
+		return nil, err
 	}
-	n := &Network{cfg: cfg, links: h, endpoints: map[string]Endpoint{}}
-	for _, step := range []func() error{n.checkConflicts, n.ensureBridge, n.ensureForwarding, n.installRules} {
+	for _, step := range []func() error{n.checkConflicts, n.checkOwner, n.ensureBridge, n.ensureForwarding, n.installRules} {
 		if err := step(); err != nil {
-			h.Close()
-			return nil, err
+			return nil, errors.Join(err, n.Close())
 		}
 	}
+	n.warnOfOthers()
 	return n, nil
 }
 
 // Close releases what the process holds. Bridge, rules and endpoints stay.
 func (n *Network) Close() error {
 	n.links.Close()
-	return nil
+	return n.ns.Close()
 }
 
 // Gateway is the node's address on the bridge: route and resolver of all
@@ -93,17 +96,25 @@ func (n *Network) Close() error {
 func (n *Network) Gateway() netip.Addr { return n.cfg.Prefix.Addr().Next() }
 
 // Set makes the endpoints of the node exactly these: missing ones are
-// attached, others removed, the rules rewritten in one transaction. Those
-// that are in order are not touched.
+// attached, others removed, damaged ones and the rules repaired. What is in
+// order is not interrupted. An endpoint that cannot be connected (its
+// namespace is gone, for instance) is left out and named in the error; the
+// others are connected all the same.
 func (n *Network) Set(ctx context.Context, endpoints []Endpoint) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	wanted := map[string]Endpoint{}
+	wanted, holders := map[string]Endpoint{}, map[netip.Addr]string{}
 	for _, e := range endpoints {
 		if err := n.check(e); err != nil {
 			return err
 		}
-		wanted[e.ID] = e
+		if _, twice := wanted[e.ID]; twice {
+			return fmt.Errorf("endpoint %s is given twice", e.ID)
+		}
+		if other, taken := holders[e.Addr]; taken {
+			return fmt.Errorf("address %s is given to two containers, %s and %s", e.Addr, other, e.ID)
+		}
+		wanted[e.ID], holders[e.Addr] = e, e.ID
 	}
 	errs := []error{n.removeStrays(wanted)}
 	n.endpoints = map[string]Endpoint{}
@@ -114,12 +125,12 @@ func (n *Network) Set(ctx context.Context, endpoints []Endpoint) error {
 		}
 		n.endpoints[e.ID] = e
 	}
-	errs = append(errs, n.writeSets(ctx))
-	return errors.Join(errs...)
+	return errors.Join(append(errs, n.installRulesAndSets(ctx))...)
 }
 
 // Attach connects a container. An endpoint that is there already and equal is
-// left alone; a half-made one is completed.
+// left alone; a half-made one is completed. Another PublicPort takes effect at
+// once without interrupting the container.
 func (n *Network) Attach(ctx context.Context, e Endpoint) error {
 	if err := n.check(e); err != nil {
 		return err
@@ -131,18 +142,22 @@ func (n *Network) Attach(ctx context.Context, e Endpoint) error {
 			return fmt.Errorf("address %s belongs to container %s already", e.Addr, other.ID)
 		}
 	}
+	script := elements("add", e)
 	if old, ok := n.endpoints[e.ID]; ok && old != e {
-		if err := n.disconnect(ctx, old); err != nil {
+		if old.Addr == e.Addr && old.ContainerNetns == e.ContainerNetns {
+			script = forgetPublic(old) + script
+		} else if err := n.disconnect(ctx, old); err != nil {
 			return err
 		}
 	}
 	// The pin first: a port without one drops everything, so a container is
 	// never on the bridge unchecked, and never cut off afterwards.
-	if err := n.addElements(ctx, e); err != nil {
-		return err
+	if err := n.nft(ctx, script); err != nil {
+		return fmt.Errorf("cannot let container %s through the firewall: %w", e.ID, err)
 	}
 	if err := n.connect(e); err != nil {
-		return errors.Join(fmt.Errorf("cannot connect container %s to the outside network: %w", e.ID, err), n.deleteElements(ctx, e))
+		return errors.Join(fmt.Errorf("cannot connect container %s to the outside network: %w", e.ID, err),
+			n.disconnect(context.WithoutCancel(ctx), e))
 	}
 	n.endpoints[e.ID] = e
 	return nil
@@ -159,7 +174,7 @@ func (n *Network) Detach(ctx context.Context, id string) error {
 	return n.disconnect(ctx, e)
 }
 
-// List returns the endpoints, by id.
+// List returns the endpoints, by address.
 func (n *Network) List() []Endpoint {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -172,35 +187,30 @@ func (n *Network) List() []Endpoint {
 }
 
 // Destroy removes bridge, endpoints and rules from the calling thread's
-// network namespace. What is not there is no error.
+// network namespace. What is not there is no error. net.ipv4.ip_forward stays
+// as it is: others may have come to rely on it.
 func Destroy(cfg Config) error {
 	cfg.complete()
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	n, err := here(cfg)
 	if err != nil {
-		return fmt.Errorf("cannot talk to the kernel about interfaces: %w", err)
+		return err
 	}
-	n := &Network{cfg: cfg, links: h, endpoints: map[string]Endpoint{}}
-	defer n.Close()
-	errs := []error{n.removeStrays(nil), n.deleteLink(cfg.Bridge), n.removeRules(context.Background())}
-	return errors.Join(errs...)
+	return errors.Join(n.removeStrays(nil), n.deleteLink(cfg.Bridge), n.removeRules(context.Background()), n.Close())
 }
 
 // Private
 
-func (c *Config) complete() {
-	if c.Bridge == "" {
-		c.Bridge = DefaultBridge
+// here is a network in the namespace of the calling thread, not opened yet.
+func here(cfg Config) (*Network, error) {
+	ns, err := netns.Get()
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell the present network namespace: %w", err)
 	}
-	if c.MTU == 0 {
-		c.MTU = 1500
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot talk to the kernel about interfaces: %w", err), ns.Close())
 	}
-	if c.PublicPorts == nil {
-		c.PublicPorts = []uint16{80, 443}
-	}
-	if c.Log == nil {
-		c.Log = slog.Default()
-	}
-	c.Prefix = c.Prefix.Masked()
+	return &Network{cfg: cfg, ns: ns, links: h, endpoints: map[string]Endpoint{}}, nil
 }
 
 func (n *Network) check(e Endpoint) error {
@@ -211,84 +221,6 @@ func (n *Network) check(e Endpoint) error {
 		return fmt.Errorf("address %s is none that a container of %s may have", e.Addr, n.cfg.Prefix)
 	case e.ContainerNetns == "":
 		return fmt.Errorf("endpoint %s has no network namespace", e.ID)
-	}
-	return nil
-}
-
-// checkConflicts refuses a range that the node uses for something else.
-func (n *Network) checkConflicts() error {
-	links, err := dump(n.links.LinkList)
-	if err != nil {
-		return fmt.Errorf("cannot list the interfaces: %w", err)
-	}
-	names := map[int]string{}
-	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
-	}
-	routes, err := dump(func() ([]netlink.Route, error) {
-		return n.links.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-	})
-	if err != nil {
-		return fmt.Errorf("cannot list the routes: %w", err)
-	}
-	for _, r := range routes {
-		if r.Dst == nil || names[r.LinkIndex] == n.cfg.Bridge {
-			continue
-		}
-		ones, _ := r.Dst.Mask.Size()
-		addr, ok := netip.AddrFromSlice(r.Dst.IP.To4())
-		if ok && ones > 0 && netip.PrefixFrom(addr, ones).Overlaps(n.cfg.Prefix) {
-			return fmt.Errorf("the outside network %s overlaps %s, which the interface %s uses: choose another range with --outside-prefix, for instance 172.18.0.0/16", n.cfg.Prefix, r.Dst, names[r.LinkIndex])
-		}
-	}
-	return nil
-}
-
-func (n *Network) ensureBridge() error {
-	link, err := n.links.LinkByName(n.cfg.Bridge)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
-		mac := hardwareAddr(n.Gateway())
-		err = n.links.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: n.cfg.Bridge, MTU: n.cfg.MTU, HardwareAddr: mac}})
-		if err == nil {
-			link, err = n.links.LinkByName(n.cfg.Bridge)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("cannot make the bridge %s: %w", n.cfg.Bridge, err)
-	}
-	if _, ok := link.(*netlink.Bridge); !ok {
-		return fmt.Errorf("the interface %s is no bridge: rename it, Atoll needs the name", n.cfg.Bridge)
-	}
-	n.bridge = link.Attrs().Index
-	for _, s := range []string{"disable_ipv6"} {
-		if err := sysctl("net/ipv6/conf/"+n.cfg.Bridge+"/"+s, "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	gateway := &netlink.Addr{IPNet: &net.IPNet{IP: n.Gateway().AsSlice(), Mask: net.CIDRMask(n.cfg.Prefix.Bits(), 32)}}
-	if err := n.links.AddrReplace(link, gateway); err != nil {
-		return fmt.Errorf("cannot give the bridge %s its address: %w", n.cfg.Bridge, err)
-	}
-	if err := n.links.LinkSetUp(link); err != nil {
-		return fmt.Errorf("cannot bring the bridge %s up: %w", n.cfg.Bridge, err)
-	}
-	return nil
-}
-
-// ensureForwarding lets the node route packets of containers out.
-func (n *Network) ensureForwarding() error {
-	const name = "net/ipv4/ip_forward"
-	if now, err := os.ReadFile("/proc/sys/" + name); err == nil && string(now) == "1\n" {
-		return nil
-	}
-	n.cfg.Log.Info("Setting net.ipv4.ip_forward=1: containers reach the outside through this machine")
-	return sysctl(name, "1")
-}
-
-func sysctl(name, value string) error {
-	if err := os.WriteFile("/proc/sys/"+name, []byte(value), 0o644); err != nil {
-		return fmt.Errorf("cannot set %s to %s: %w", name, value, err)
 	}
 	return nil
 }

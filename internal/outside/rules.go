@@ -3,7 +3,6 @@ package outside
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -14,9 +13,9 @@ import (
 // table is the name of both nftables tables, family bridge and family ip.
 const table = "atoll_outside"
 
-// The rules, as nft reads them. They concern the bridge's own traffic only,
-// and let pass what they do not drop: other tables (Docker, ufw) decide about
-// the rest as before. DESIGN.md says what each one is for.
+// The rules, as nft reads them. They concern our bridge, its ports and its
+// range only, and let pass what they do not drop: other tables (Docker, ufw)
+// decide about the rest as before. DESIGN.md says what each one is for.
 //
 // The whole file is one transaction. Sets are declared, not emptied: their
 // elements survive a restart of the server, so nothing is cut meanwhile.
@@ -39,6 +38,7 @@ table bridge {{.Table}} {
 }
 table ip {{.Table}} {
 	set public { type ipv4_addr . inet_service; }
+	counter bypass { }
 	counter private { }
 	counter neighbour { }
 	counter metadata { }
@@ -60,6 +60,9 @@ flush chain ip {{.Table}} output
 flush chain ip {{.Table}} postrouting
 table ip {{.Table}} {
 	chain raw_prerouting {
+		iifname "{{.Port}}*" counter name bypass drop
+		iifname != { "{{.Bridge}}", "lo" } ip saddr {{.Prefix}} counter name inbound drop
+		iifname != { "{{.Bridge}}", "lo" } ip daddr {{.Prefix}} counter name inbound drop
 		iifname "{{.Bridge}}" ip daddr {{.Gateway}} udp dport 53 notrack
 	}
 	chain raw_output {
@@ -70,14 +73,16 @@ table ip {{.Table}} {
 		ip daddr {{.Gateway}} udp dport 53 accept
 		ip daddr {{.Gateway}} tcp dport 53 accept
 		ct state established,related accept
-		ip daddr != {{.Gateway}} tcp dport { {{.Public}} } accept
+{{- if .Public}}
+		tcp dport { {{.Public}} } accept
+{{- end}}
 		counter name node drop
 	}
 	chain forward {
 		iifname "{{.Bridge}}" oifname "{{.Bridge}}" counter name neighbour drop
 		iifname "{{.Bridge}}" ip daddr {{.Private}} counter name private drop
 		iifname "{{.Bridge}}" ip daddr {{.Prefix}} counter name neighbour drop
-		iifname "{{.Bridge}}" ip daddr 169.254.0.0/16 counter name metadata drop
+		iifname "{{.Bridge}}" ip daddr {{.Metadata}} counter name metadata drop
 		oifname "{{.Bridge}}" ct state established,related accept
 		oifname "{{.Bridge}}" counter name inbound drop
 	}
@@ -90,16 +95,28 @@ table ip {{.Table}} {
 		counter name output drop
 	}
 	chain postrouting {
-		ip saddr {{.Prefix}} oifname != "{{.Bridge}}" masquerade
+		ip saddr {{.Prefix}} oifname != { "{{.Bridge}}", "lo" } masquerade
 	}
 }
 `))
 
-// privatePrefix must never be routed by the node: it exists in private
-// networks only (hole b of the package's DESIGN.md).
-const privatePrefix = "10.240.0.0/22"
-
+// installRules writes the chains and leaves the sets as they are.
 func (n *Network) installRules() error {
+	return n.install(context.Background(), "")
+}
+
+// installRulesAndSets writes the chains, and makes the sets exactly those of
+// the endpoints.
+func (n *Network) installRulesAndSets(ctx context.Context) error {
+	var sets strings.Builder
+	fmt.Fprintf(&sets, "flush set bridge %[1]s ports\nflush set ip %[1]s public\n", table)
+	for _, e := range n.endpoints {
+		sets.WriteString(elements("add", e))
+	}
+	return n.install(ctx, sets.String())
+}
+
+func (n *Network) install(ctx context.Context, sets string) error {
 	public := make([]string, 0, len(n.cfg.PublicPorts))
 	for _, p := range n.cfg.PublicPorts {
 		public = append(public, fmt.Sprint(p))
@@ -107,12 +124,12 @@ func (n *Network) installRules() error {
 	var text bytes.Buffer
 	err := rules.Execute(&text, map[string]any{
 		"Table": table, "Port": portPrefix, "Bridge": n.cfg.Bridge, "Gateway": n.Gateway(), "Prefix": n.cfg.Prefix,
-		"Private": privatePrefix, "Public": strings.Join(public, ", "),
+		"Private": privatePrefix, "Metadata": metadataPrefix, "Public": strings.Join(public, ", "),
 	})
 	if err != nil {
 		return fmt.Errorf("cannot write the firewall rules: %w", err)
 	}
-	if _, err := nft(context.Background(), text.String()); err != nil {
+	if err := n.nft(ctx, text.String()+sets); err != nil {
 		return fmt.Errorf("cannot install the firewall rules: %w", err)
 	}
 	return nil
@@ -120,119 +137,56 @@ func (n *Network) installRules() error {
 
 func (n *Network) removeRules(ctx context.Context) error {
 	// Declared first, so that deleting what is not there is no error.
-	_, err := nft(ctx, fmt.Sprintf("table bridge %[1]s {}\ntable ip %[1]s {}\ndelete table bridge %[1]s\ndelete table ip %[1]s\n", table))
-	return err
+	return n.nft(ctx, fmt.Sprintf("table bridge %[1]s {}\ntable ip %[1]s {}\ndelete table bridge %[1]s\ndelete table ip %[1]s\n", table))
 }
 
-// writeSets makes the elements of the sets exactly those of the endpoints.
-func (n *Network) writeSets(ctx context.Context) error {
-	var text strings.Builder
-	fmt.Fprintf(&text, "flush set bridge %[1]s ports\nflush set ip %[1]s public\n", table)
-	for _, e := range n.endpoints {
-		text.WriteString(elements("add", e))
-	}
-	if _, err := nft(ctx, text.String()); err != nil {
-		return fmt.Errorf("cannot write the firewall's sets: %w", err)
-	}
-	return nil
+// elements are the lines that add or delete what the sets have of an endpoint.
+func elements(verb string, e Endpoint) string {
+	return fmt.Sprintf("%s element bridge %s ports { %q . %s . %s }\n", verb, table, hostEnd(e.ID), hardwareAddr(e.Addr), e.Addr) + public(verb, e)
 }
 
-func (n *Network) addElements(ctx context.Context, e Endpoint) error {
-	if _, err := nft(ctx, elements("add", e)); err != nil {
-		return fmt.Errorf("cannot let container %s through the firewall: %w", e.ID, err)
+func public(verb string, e Endpoint) string {
+	if e.PublicPort == 0 {
+		return ""
 	}
-	return nil
+	return fmt.Sprintf("%s element ip %s public { %s . %d }\n", verb, table, e.Addr, e.PublicPort)
 }
 
-func (n *Network) deleteElements(ctx context.Context, e Endpoint) error {
-	// Added first: adding twice and deleting once are no errors, deleting
-	// what is not there would be.
-	if _, err := nft(ctx, elements("add", e)+elements("delete", e)); err != nil {
+// forgetPublic deletes the public port of an endpoint. Added first: adding
+// twice and deleting once are no errors, deleting what is not there would be.
+func forgetPublic(e Endpoint) string { return public("add", e) + public("delete", e) }
+
+// forget deletes an endpoint from the sets.
+func (n *Network) forget(ctx context.Context, e Endpoint) error {
+	if err := n.nft(ctx, elements("add", e)+elements("delete", e)); err != nil {
 		return fmt.Errorf("cannot remove container %s from the firewall: %w", e.ID, err)
 	}
 	return nil
 }
 
-func elements(verb string, e Endpoint) string {
-	text := fmt.Sprintf("%s element bridge %s ports { %q . %s . %s }\n", verb, table, hostEnd(e.ID), hardwareAddr(e.Addr), e.Addr)
-	if e.PublicPort != 0 {
-		text += fmt.Sprintf("%s element ip %s public { %s . %d }\n", verb, table, e.Addr, e.PublicPort)
-	}
-	return text
-}
-
-// Drop reasons, the names of the counters.
-const (
-	// DropSpoofed: an IP or ARP packet that is not from its port's container.
-	DropSpoofed = "spoofed"
-	// DropProtocol: neither IPv4 nor ARP (IPv6, VLAN tags, …).
-	DropProtocol = "protocol"
-	// DropPrivate: to an address of a private network.
-	DropPrivate = "private"
-	// DropNeighbour: to another container.
-	DropNeighbour = "neighbour"
-	// DropMetadata: to a link-local address, such as 169.254.169.254.
-	DropMetadata = "metadata"
-	// DropInbound: a new connection from outside to a container.
-	DropInbound = "inbound"
-	// DropNode: to a service of the node.
-	DropNode = "node"
-	// DropOutput: from the node to a container's port that is not public.
-	DropOutput = "output"
-)
-
-// Drops returns how many packets were dropped since the rules were first
-// installed, by reason.
-func (n *Network) Drops(ctx context.Context) (map[string]uint64, error) {
-	drops := map[string]uint64{}
-	for _, family := range []string{"bridge", "ip"} {
-		out, err := exec.CommandContext(ctx, "nft", "-j", "list", "counters", "table", family, table).Output()
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the firewall's counters: %w", explain(err))
-		}
-		var answer struct {
-			Nftables []struct {
-				Counter *struct {
-					Name    string `json:"name"`
-					Packets uint64 `json:"packets"`
-				} `json:"counter"`
-			} `json:"nftables"`
-		}
-		if err := json.Unmarshal(out, &answer); err != nil {
-			return nil, fmt.Errorf("cannot read the firewall's counters: %w", err)
-		}
-		for _, item := range answer.Nftables {
-			if item.Counter != nil {
-				drops[item.Counter.Name] = item.Counter.Packets
-			}
-		}
-	}
-	return drops, nil
-}
-
 // nft runs a script as one transaction.
-func nft(ctx context.Context, script string) ([]byte, error) {
+func (n *Network) nft(ctx context.Context, script string) error {
 	cmd := exec.CommandContext(ctx, "nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(script)
-	out, err := cmd.CombinedOutput()
+	_, err := n.run(cmd)
+	return err
+}
+
+// nftOutput runs a command that reads.
+func (n *Network) nftOutput(ctx context.Context, args ...string) ([]byte, error) {
+	return n.run(exec.CommandContext(ctx, "nft", args...))
+}
+
+func (n *Network) run(cmd *exec.Cmd) ([]byte, error) {
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := within(n.ns, cmd.Run)
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, errors.New("the program nft is missing: apt-get install nftables")
 	}
 	if err != nil {
-		return out, fmt.Errorf("nft: %w: %s", err, firstLine(out))
+		line, _, _ := strings.Cut(stderr.String(), "\n")
+		return nil, fmt.Errorf("nft: %w: %s", err, line)
 	}
-	return out, nil
-}
-
-func explain(err error) error {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return fmt.Errorf("%w: %s", err, firstLine(exit.Stderr))
-	}
-	return err
-}
-
-func firstLine(b []byte) string {
-	line, _, _ := strings.Cut(string(b), "\n")
-	return line
+	return stdout.Bytes(), nil
 }

@@ -22,6 +22,10 @@ var settings = []struct{ path, value string }{
 	// answer on eth0 for the address of pn0.
 	{"net/ipv4/conf/all/arp_ignore", "1"},
 	{"net/ipv4/conf/all/arp_announce", "2"},
+	// An address is believed only where the way back to it leads: what says
+	// it is of the private network must come by pn0.
+	{"net/ipv4/conf/all/rp_filter", "1"},
+	{"net/ipv4/conf/default/rp_filter", "1"},
 	// Ping without a capability.
 	{"net/ipv4/ping_group_range", "0 2147483647"},
 }

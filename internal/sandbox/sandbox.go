@@ -33,8 +33,8 @@ type Outside interface {
 // Config is what a Manager needs.
 type Config struct {
 	// RunDir is where namespaces are bound (netns/) and addresses noted
-	// (sandboxes/). It may be emptied by a reboot: sandboxes do not survive
-	// one either.
+	// (sandboxes/, and resting/ for those of former ones). It may be emptied
+	// by a reboot: sandboxes do not survive one either.
 	RunDir  string
 	Private Private
 	Outside Outside
@@ -74,6 +74,7 @@ type Manager struct {
 
 	mu        sync.Mutex
 	sandboxes map[string]Sandbox
+	resting   []resting // longest ago first
 }
 
 // New prepares the folders. Call Restore before anything else.
@@ -85,7 +86,7 @@ func New(cfg Config) (*Manager, error) {
 		cfg.Log = slog.Default()
 	}
 	m := &Manager{cfg: cfg, privateAddrs: privnet.NewPool(cfg.Now), outsideAddrs: outside.NewPool(cfg.OutsidePrefix, cfg.Now), sandboxes: map[string]Sandbox{}}
-	for _, dir := range []string{m.notesDir(), m.netnsDir()} {
+	for _, dir := range []string{m.notesDir(), m.restingDir(), m.netnsDir()} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return nil, fmt.Errorf("cannot prepare the folder of sandboxes: %w", err)
 		}
@@ -94,20 +95,25 @@ func New(cfg Config) (*Manager, error) {
 }
 
 // Setup makes a sandbox and returns when it is usable. While it exists, a
-// repeated call returns the same one. The error's text is fit for the user.
+// repeated call returns the same one; asking for other connections then is an
+// error. When a network has no address left, the error is its ErrExhausted and
+// nothing was changed. The error's text is fit for the user.
 func (m *Manager) Setup(ctx context.Context, r Request) (Sandbox, error) {
 	m.mu.Lock()
 	s, ok := m.sandboxes[r.InstanceID]
 	m.mu.Unlock()
+	if ok && s.Request != r {
+		return Sandbox{}, fmt.Errorf("container %s is connected already, in another way than is asked now (%+v, asked %+v): remove its sandbox first", r.InstanceID, s.Request, r)
+	}
 	if ok {
 		return s, nil
 	}
 	if !filepath.IsLocal(r.InstanceID) || filepath.Base(r.InstanceID) != r.InstanceID {
-		return s, fmt.Errorf("%q cannot be the id of a sandbox", r.InstanceID)
+		return Sandbox{}, fmt.Errorf("%q cannot be the id of a sandbox", r.InstanceID)
 	}
 	s, err := m.allocate(r)
 	if err != nil {
-		return s, err
+		return Sandbox{}, err
 	}
 	if err := m.make(ctx, s); err != nil {
 		return Sandbox{}, errors.Join(err, m.remove(context.WithoutCancel(ctx), s))
@@ -206,6 +212,9 @@ func (m *Manager) remove(ctx context.Context, s Sandbox) error {
 	)
 	if err != nil {
 		return fmt.Errorf("cannot remove the network of container %s: %w", s.InstanceID, err)
+	}
+	if err := m.writeResting(s); err != nil {
+		return err
 	}
 	m.release(s)
 	return m.removeNote(s.InstanceID)
