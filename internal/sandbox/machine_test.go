@@ -92,7 +92,7 @@ func (m *machine) container(id string, key uint32, publicPort uint16) box {
 }
 
 // nft changes the node's rules, to show what happens without one.
-func (m *machine) nft(command string) { m.run(m.lab.Server().Path(), "nft "+command) }
+func (m *machine) nft(command string) { m.run(m.lab.Server().Path(), "nft '"+command+"'") }
 
 // drops returns how many packets were dropped for a reason.
 func (m *machine) drops(reason string) (n uint64) {

@@ -46,9 +46,6 @@ func (m *Manager) Restore(ctx context.Context, wanted []string) error {
 			privates = append(privates, privateEndpoint(s))
 		}
 	}
-	if err := m.restoreResting(); err != nil {
-		return err
-	}
 	_, privateErr := m.cfg.Private.Set(ctx, privates)
 	errs := []error{privateErr, m.cfg.Outside.Set(ctx, outsides)}
 	for _, s := range strays {
@@ -86,54 +83,32 @@ func (m *Manager) reserve(s Sandbox) error {
 	}
 	if s.OutsideAddr.IsValid() {
 		if err := m.outsideAddrs.Reserve(s.OutsideAddr); err != nil {
+			if s.PrivateAddr.IsValid() {
+				m.privateAddrs.Release(s.Network.Key, s.PrivateAddr)
+			}
 			return err
 		}
 	}
 	return nil
 }
 
-// forget removes what is left of a sandbox that no container has. Its
-// addresses may have just been in use: they rest.
-func (m *Manager) forget(s Sandbox) error {
-	if err := removeNamespace(s.NetnsPath); err != nil {
-		return err
-	}
-	if err := m.writeResting(s); err != nil {
-		return err
-	}
-	m.letRest(s)
-	return m.removeNote(s.InstanceID)
-}
-
-// writeNote writes a sandbox down.
+// writeNote writes a sandbox down; the file appears whole or not at all.
 func (m *Manager) writeNote(s Sandbox) error {
-	if err := writeWhole(m.note(s.InstanceID), s); err != nil {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("cannot note a sandbox: %w", err)
+	}
+	tmp := m.note(s.InstanceID) + ".new"
+	if err := os.WriteFile(tmp, text, 0o600); err != nil {
+		return fmt.Errorf("cannot note a sandbox: %w", err)
+	}
+	if err := os.Rename(tmp, m.note(s.InstanceID)); err != nil {
 		return fmt.Errorf("cannot note a sandbox: %w", err)
 	}
 	return nil
 }
 
-// writeWhole makes a file of v that appears whole or not at all, also when the
-// machine loses power.
-func writeWhole(path string, v any) (err error) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path+unfinished, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(path+unfinished, path)
-}
-
-// unfinished ends the name of a file while it is written.
-const unfinished = ".new"
-
+// removeNote turns a note into a resting one and forgets those that rested.
 func (m *Manager) removeNote(id string) error {
 	freed := filepath.Join(m.notesDir(), id+restingNote)
 	err := os.Rename(m.note(id), freed)

@@ -33,8 +33,8 @@ type Outside interface {
 // Config is what a Manager needs.
 type Config struct {
 	// RunDir is where namespaces are bound (netns/) and addresses noted
-	// (sandboxes/, and resting/ for those of former ones). It may be emptied
-	// by a reboot: sandboxes do not survive one either.
+	// (sandboxes/). It may be emptied by a reboot: sandboxes do not survive
+	// one either.
 	RunDir  string
 	Private Private
 	Outside Outside
@@ -74,7 +74,6 @@ type Manager struct {
 
 	mu        sync.Mutex
 	sandboxes map[string]Sandbox
-	resting   []resting // longest ago first
 }
 
 // New prepares the folders. Call Restore before anything else.
@@ -86,7 +85,7 @@ func New(cfg Config) (*Manager, error) {
 		cfg.Log = slog.Default()
 	}
 	m := &Manager{cfg: cfg, privateAddrs: privnet.NewPool(cfg.Now), outsideAddrs: outside.NewPool(cfg.OutsidePrefix, cfg.Now), sandboxes: map[string]Sandbox{}}
-	for _, dir := range []string{m.notesDir(), m.restingDir(), m.netnsDir()} {
+	for _, dir := range []string{m.notesDir(), m.netnsDir()} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return nil, fmt.Errorf("cannot prepare the folder of sandboxes: %w", err)
 		}
@@ -212,9 +211,6 @@ func (m *Manager) remove(ctx context.Context, s Sandbox) error {
 	)
 	if err != nil {
 		return fmt.Errorf("cannot remove the network of container %s: %w", s.InstanceID, err)
-	}
-	if err := m.writeResting(s); err != nil {
-		return err
 	}
 	m.release(s)
 	return m.removeNote(s.InstanceID)

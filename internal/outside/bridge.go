@@ -1,0 +1,100 @@
+package outside
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/vishvananda/netlink"
+)
+
+// ensureBridge makes the bridge, or takes over the one that is there.
+func (n *Network) ensureBridge() error {
+	link, err := n.links.LinkByName(n.cfg.Bridge)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
+		// A MAC of its own: without one a bridge takes those of its ports,
+		// and containers would have to learn the gateway's again and again.
+		mac := hardwareAddr(n.Gateway())
+		err = n.links.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: n.cfg.Bridge, MTU: n.cfg.MTU, HardwareAddr: mac}})
+		if err == nil {
+			link, err = n.links.LinkByName(n.cfg.Bridge)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("cannot make the bridge %s: %w", n.cfg.Bridge, err)
+	}
+	if _, ok := link.(*netlink.Bridge); !ok {
+		return fmt.Errorf("the interface %s is no bridge: rename it, Atoll needs the name", n.cfg.Bridge)
+	}
+	n.bridge = link.Attrs().Index
+	if err := n.ensureAddress(link); err != nil {
+		return err
+	}
+	if err := within(n.ns, func() error {
+		// Nothing but our range may come from the bridge.
+		return errors.Join(withoutIPv6(n.cfg.Bridge), sysctl("net/ipv4/conf/"+n.cfg.Bridge+"/rp_filter", "1"))
+	}); err != nil {
+		return err
+	}
+	if err := n.links.LinkSetUp(link); err != nil {
+		return fmt.Errorf("cannot bring the bridge %s up: %w", n.cfg.Bridge, err)
+	}
+	return nil
+}
+
+// ensureAddress gives the bridge the gateway's address and takes away that of
+// a former range, unless containers still have addresses of it.
+func (n *Network) ensureAddress(bridge netlink.Link) error {
+	addrs, err := dump(func() ([]netlink.Addr, error) { return n.links.AddrList(bridge, netlink.FAMILY_V4) })
+	if err != nil {
+		return fmt.Errorf("cannot list the addresses of the bridge %s: %w", n.cfg.Bridge, err)
+	}
+	gateway := &net.IPNet{IP: n.Gateway().AsSlice(), Mask: net.CIDRMask(n.cfg.Prefix.Bits(), 32)}
+	for _, a := range addrs {
+		if a.IPNet.String() == gateway.String() {
+			continue
+		}
+		connected, err := n.hasPorts()
+		if err != nil {
+			return err
+		}
+		if connected {
+			return fmt.Errorf("the range of the outside network cannot change to %s while containers are connected to %s: stop them first, or start with the former range (%s has %s)", n.cfg.Prefix, n.cfg.Bridge, n.cfg.Bridge, a.IPNet)
+		}
+		n.cfg.Log.Info("Removing the address of a former range", "bridge", n.cfg.Bridge, "address", a.IPNet)
+		if err := n.links.AddrDel(bridge, &a); err != nil {
+			return fmt.Errorf("cannot remove %s from the bridge %s: %w", a.IPNet, n.cfg.Bridge, err)
+		}
+	}
+	if err := n.links.AddrReplace(bridge, &netlink.Addr{IPNet: gateway}); err != nil {
+		return fmt.Errorf("cannot give the bridge %s its address: %w", n.cfg.Bridge, err)
+	}
+	return nil
+}
+
+func (n *Network) hasPorts() (bool, error) {
+	links, err := dump(n.links.LinkList)
+	if err != nil {
+		return false, fmt.Errorf("cannot list the interfaces: %w", err)
+	}
+	for _, l := range links {
+		if l.Attrs().MasterIndex == n.bridge {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ensureForwarding lets the node route packets of containers out.
+func (n *Network) ensureForwarding() error {
+	const name = "net/ipv4/ip_forward"
+	return within(n.ns, func() error {
+		if now, err := os.ReadFile("/proc/sys/" + name); err == nil && string(now) == "1\n" {
+			return nil
+		}
+		n.cfg.Log.Info("Setting net.ipv4.ip_forward=1: containers reach the outside through this machine")
+		return sysctl(name, "1")
+	})
+}

@@ -1,0 +1,75 @@
+package outside
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"regexp"
+	"strings"
+)
+
+// privatePrefix must never be routed by the node: it exists in private
+// networks only (hole b of DESIGN.md).
+var privatePrefix = netip.MustParsePrefix("10.240.0.0/22")
+
+// metadataPrefix has the address at which clouds tell a machine its secrets.
+var metadataPrefix = netip.MustParsePrefix("169.254.0.0/16")
+
+// special ranges mean something else than a network of containers.
+var special = []struct {
+	prefix netip.Prefix
+	is     string
+}{
+	{privatePrefix, "the range of private networks"},
+	{metadataPrefix, "the link-local range"},
+	{netip.MustParsePrefix("0.0.0.0/8"), "no range of hosts"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "the loopback range"},
+	{netip.MustParsePrefix("224.0.0.0/3"), "the multicast and reserved range"},
+}
+
+const (
+	minMTU = 576
+	maxMTU = 65535
+)
+
+// A bridge's name goes into the rules as it is.
+var bridgeName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$`)
+
+func (c *Config) complete() {
+	if c.Bridge == "" {
+		c.Bridge = DefaultBridge
+	}
+	if c.MTU == 0 {
+		c.MTU = 1500
+	}
+	if c.PublicPorts == nil {
+		c.PublicPorts = []uint16{80, 443}
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	c.Prefix = c.Prefix.Masked()
+}
+
+func (c Config) validate() error {
+	if !c.Prefix.IsValid() || !c.Prefix.Addr().Is4() || c.Prefix.Bits() < 8 || c.Prefix.Bits() > 29 {
+		return fmt.Errorf("outside network %s: an IPv4 range from /8 to /29 is needed, such as 172.17.0.0/16", c.Prefix)
+	}
+	for _, s := range special {
+		if s.prefix.Overlaps(c.Prefix) {
+			return fmt.Errorf("the outside network %s overlaps %s, %s: choose another range with --outside-prefix, for instance 172.17.0.0/16", c.Prefix, s.prefix, s.is)
+		}
+	}
+	if !bridgeName.MatchString(c.Bridge) || strings.HasPrefix(c.Bridge, portPrefix) {
+		return fmt.Errorf("the bridge cannot be called %q: use 1 to 15 letters, digits, dashes and dots, not beginning with %s", c.Bridge, portPrefix)
+	}
+	if c.MTU < minMTU || c.MTU > maxMTU {
+		return fmt.Errorf("the outside network's MTU of %d is not between %d and %d", c.MTU, minMTU, maxMTU)
+	}
+	for _, p := range c.PublicPorts {
+		if p == 0 {
+			return fmt.Errorf("0 cannot be a public port of the node")
+		}
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package outside
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// Drop reasons, the names of the counters.
+const (
+	// DropSpoofed: an IP or ARP packet that is not from its port's container.
+	DropSpoofed = "spoofed"
+	// DropProtocol: neither IPv4 nor ARP (IPv6, VLAN tags, …).
+	DropProtocol = "protocol"
+	// DropBypass: a packet that went around the bridge, by a link-local group
+	// address.
+	DropBypass = "bypass"
+	// DropPrivate: to an address of a private network.
+	DropPrivate = "private"
+	// DropNeighbour: to another container.
+	DropNeighbour = "neighbour"
+	// DropMetadata: to a link-local address, such as 169.254.169.254.
+	DropMetadata = "metadata"
+	// DropInbound: a new connection from outside to a container, or anything
+	// from outside to or with an address of the containers' range.
+	DropInbound = "inbound"
+	// DropNode: to a service of the node.
+	DropNode = "node"
+	// DropOutput: from the node to a container's port that is not public.
+	DropOutput = "output"
+)
+
+// Drops returns how many packets were dropped since the rules were first
+// installed, by reason.
+func (n *Network) Drops(ctx context.Context) (map[string]uint64, error) {
+	drops := map[string]uint64{}
+	for _, family := range []string{"bridge", "ip"} {
+		out, err := n.nftOutput(ctx, "-j", "list", "counters", "table", family, table)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the firewall's counters: %w", err)
+		}
+		var answer struct {
+			Nftables []struct {
+				Counter *struct {
+					Name    string
+					Packets uint64
+				}
+			}
+		}
+		if err := json.Unmarshal(out, &answer); err != nil {
+			return nil, fmt.Errorf("cannot read the firewall's counters: %w", err)
+		}
+		for _, item := range answer.Nftables {
+			if item.Counter != nil {
+				drops[item.Counter.Name] = item.Counter.Packets
+			}
+		}
+	}
+	return drops, nil
+}
