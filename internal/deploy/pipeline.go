@@ -132,7 +132,9 @@ type run struct {
 	deployment platform.Deployment
 	out        *output
 	release    platform.Release
-	fresh      []store.Workload
+	// types is the formation after the switch, fresh its containers.
+	types []platform.ProcessType
+	fresh []store.Workload
 }
 
 // failure is a final status other than success, with what the user is told.
@@ -220,19 +222,19 @@ func (r *run) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot read the formation: %w", err)
 	}
-	types = newFormation(types, r.release.Commands)
-	r.fresh = freshWorkloads(types, r.release)
-	for _, t := range types {
+	r.types = newFormation(types, r.release.Commands)
+	r.fresh = freshWorkloads(r.types, r.release)
+	for _, t := range r.types {
 		if _, ok := r.release.Commands[t.Name]; !ok && t.Amount > 0 {
 			r.say(" !     %s is scaled to %d, but this version has no such process type: none of it is started", t.Name, t.Amount)
 		}
 	}
-	c := &store.Change{Types: types, Release: &r.release, Put: r.fresh}
+	// The formation waits for the switch: a failure must not change it.
+	c := &store.Change{Release: &r.release, Put: r.fresh}
 	if err := r.Store.Commit(ctx, r.app.ID, c); err != nil {
 		r.fresh = nil
 		return fmt.Errorf("cannot save the new containers: %w", err)
 	}
-	r.Changed(r.app.ID)
 	for _, w := range r.fresh {
 		r.say("-----> Starting %s: %d container(s) of size %s", w.Type, len(w.Numbers), w.Size)
 	}
@@ -272,7 +274,7 @@ func (r *run) switchOver(ctx context.Context) error {
 	}
 	r.deployment.Status, r.deployment.FinishedAt = platform.DeploymentSuccess, time.Now()
 	err = r.Store.Commit(ctx, r.app.ID, &store.Change{
-		Release: &r.release, Current: true, Put: r.fresh, Drop: old, Status: status,
+		Types: r.types, Release: &r.release, Current: true, Put: r.fresh, Drop: old, Status: status,
 		Deployment: &r.deployment, Event: "deployment", EventData: r.eventData(), User: r.user,
 	})
 	if err != nil {
