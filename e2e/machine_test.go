@@ -1,0 +1,258 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/atollhq/atoll/internal/lab"
+)
+
+const (
+	baseDomain = "atoll.localhost"
+	apiAddr    = lab.ServerAddr + ":7000"
+	apiURL     = "http://" + apiAddr
+)
+
+// machine is a server, as an operator would run it, and the internet.
+type machine struct {
+	lab    *lab.Lab
+	bin    string
+	stack  string
+	data   string
+	run    string
+	token  string
+	client *http.Client // a visitor from the internet
+
+	mu     sync.Mutex
+	server *os.Process
+	exited chan struct{}
+}
+
+func newMachine() (*machine, error) {
+	m := &machine{stack: os.Getenv("STACK_DIR")}
+	if m.stack == "" {
+		m.stack = "/var/lib/atoll-cache/stack"
+	}
+	var err error
+	if m.bin, err = programs(); err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(m.stack, "atoll-12.oci", "index.json")); err != nil {
+		return nil, fmt.Errorf("there is no stack image in %s: run `make stack` first, or set STACK_DIR", m.stack)
+	}
+	// The lab goes first: it ends what a killed run left.
+	if m.lab, err = lab.New(fmt.Sprintf("e2e-%d", os.Getpid()), lab.Options{Records: []string{"*." + baseDomain + ". 60 IN A " + lab.ServerAddr}}); err != nil {
+		return nil, err
+	}
+	if err := m.setUp(); err != nil {
+		return nil, errors.Join(err, m.close())
+	}
+	return m, nil
+}
+
+// programs finds the folder of the programs under test.
+func programs() (string, error) {
+	dir := os.Getenv("ATOLL_BIN")
+	if dir == "" {
+		dir = filepath.Join("..", "bin")
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{"atoll", "atoll-logger"} {
+		if _, err := exec.LookPath(filepath.Join(dir, name)); err != nil {
+			return "", fmt.Errorf("there is no program %s in %s: run `make build` first, or set ATOLL_BIN", name, dir)
+		}
+	}
+	return dir, nil
+}
+
+func (m *machine) setUp() error {
+	if err := removeStaleData(); err != nil {
+		return fmt.Errorf("cannot remove what an earlier run left: %w", err)
+	}
+	m.data, m.run = dataOf(m.lab.Name()), filepath.Join(m.lab.Dir(), "run")
+	if err := os.WriteFile(m.resolvConf(), []byte("nameserver "+lab.InternetAddr+"\n"), 0o644); err != nil {
+		return err
+	}
+	tokenFile := filepath.Join(m.lab.Dir(), "token")
+	args := []string{"init", "--data-dir", m.data, "--run-dir", m.run, "--username", "ada", "--email", "ada@example.test", "--token-file", tokenFile}
+	if out, err := exec.Command(filepath.Join(m.bin, "atoll"), args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("atoll init: %w: %s", err, out)
+	}
+	token, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return err
+	}
+	m.token = strings.TrimSpace(string(token))
+	m.client = m.lab.HTTPClient()
+	m.client.Timeout = 20 * time.Second
+	return m.start()
+}
+
+// start starts the server and waits until its API answers.
+func (m *machine) start() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	log, err := os.OpenFile(m.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := m.lab.Server().Command(context.Background(), filepath.Join(m.bin, "atoll"), "server",
+		"--data-dir", m.data, "--run-dir", m.run, "--bpffs", m.lab.BPFFS(), "--stack-dir", m.stack,
+		"--resolv-conf", m.resolvConf(), "--base-domain", baseDomain, "--cgroup-parent", m.lab.CgroupParent()+"/atoll",
+		"--api-listen", apiAddr, "--node", "e2e")
+	cmd.Stdout, cmd.Stderr = log, log
+	// Of a session of its own: Ctrl-C is for the tests, which then stop it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // how it ended is in its log
+		close(exited)
+	}()
+	m.server, m.exited = cmd.Process, exited
+	return m.awaitAPI(exited)
+}
+
+func (m *machine) awaitAPI(exited <-chan struct{}) error {
+	limit := time.After(2 * time.Minute)
+	for {
+		resp, err := m.client.Get(apiURL + "/healthz")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		select {
+		case <-exited:
+			return fmt.Errorf("the server ended at its start:\n%s", m.serverLog(20))
+		case <-limit:
+			return fmt.Errorf("the server does not answer (%v):\n%s", err, m.serverLog(20))
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// kill ends the server as a crash would.
+func (m *machine) kill() error { return m.end(syscall.SIGKILL) }
+
+// end sends the server a signal and waits for its end.
+func (m *machine) end(sig syscall.Signal) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.server == nil {
+		return nil
+	}
+	if err := m.server.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-m.exited:
+		m.server = nil
+		return nil
+	case <-time.After(30 * time.Second):
+		return errors.New("the server does not end")
+	}
+}
+
+// close removes everything. Processes that do not end by themselves are
+// killed with the lab.
+func (m *machine) close() error {
+	var errs []error
+	if m.server != nil {
+		errs = append(errs, m.end(syscall.SIGTERM))
+	}
+	errs = append(errs, m.lab.Close())
+	if m.data != "" {
+		errs = append(errs, removeData(m.data))
+	}
+	return errors.Join(errs...)
+}
+
+// dataOf is the data folder of the server in a lab. It is not in the lab's own
+// folder, which may be in memory.
+func dataOf(lab string) string { return "/var/lib/atoll-" + lab }
+
+// removeStaleData removes the data folders of labs that are not there any more.
+func removeStaleData() error {
+	folders, err := filepath.Glob(dataOf("e2e-*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range folders {
+		if _, err := os.Stat(filepath.Join("/run/atoll-lab", strings.TrimPrefix(dir, dataOf("")))); !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err := removeData(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeData removes a data folder and what is mounted below it.
+func removeData(dir string) error {
+	file, err := os.Open("/proc/self/mounts")
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	var below []string
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		if fields := strings.Fields(lines.Text()); len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
+			below = append(below, fields[1])
+		}
+	}
+	for _, point := range slices.Backward(below) {
+		if err := syscall.Unmount(point, syscall.MNT_DETACH); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EINVAL) {
+			return fmt.Errorf("cannot unmount %s: %w", point, err)
+		}
+	}
+	return os.RemoveAll(dir)
+}
+
+func (m *machine) resolvConf() string { return filepath.Join(m.lab.Dir(), "resolv.conf") }
+func (m *machine) logPath() string    { return filepath.Join(m.lab.Dir(), "server.log") }
+
+// serverLog is the last n lines that the server wrote.
+func (m *machine) serverLog(n int) string {
+	text, err := os.ReadFile(m.logPath())
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// leakedQuestions are the private names that the upstream resolver was asked.
+func (m *machine) leakedQuestions() []string {
+	questions, err := m.lab.UpstreamQuestions()
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var leaked []string
+	for _, q := range questions {
+		if name := strings.ToLower(q.Name); name == "internal." || strings.HasSuffix(name, ".internal.") {
+			leaked = append(leaked, q.Name)
+		}
+	}
+	return leaked
+}

@@ -1,0 +1,143 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/atollhq/atoll/internal/lab"
+)
+
+// TestForwardedHeaders looks at what containers learn about a request, and
+// that clients cannot lie about it.
+func TestForwardedHeaders(t *testing.T) {
+	t.Parallel()
+	m := use(t)
+	a := m.app(t, m.project(t, "headers"), "headers-app")
+	a.deploy(t, probe(t, "1", types{"web": ""}))
+
+	var got map[string]string
+	a.get(t, 200, a.url("/headers"), "X-Forwarded-For", "192.0.2.1", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "bank.example",
+		"X-Real-IP", "192.0.2.1", "Forwarded", "for=192.0.2.1", "X-Request-ID", "short").read(t, &got)
+	for name, want := range map[string]string{
+		"host": "headers-app." + baseDomain, "x-forwarded-for": lab.InternetAddr, "x-real-ip": lab.InternetAddr,
+		"x-forwarded-proto": "http", "x-forwarded-port": "80", "x-forwarded-host": "", "forwarded": "",
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %q inside, want %q", name, got[name], want)
+		}
+	}
+	if id := got["x-request-id"]; len(id) < 20 {
+		t.Errorf("x-request-id is %q inside, want one made by the router", id)
+	}
+}
+
+// TestNoRequestFails replaces containers under a steady stream of requests,
+// by a restart and by a deployment of a new version.
+func TestNoRequestFails(t *testing.T) {
+	t.Parallel()
+	m := use(t)
+	a := m.app(t, m.project(t, "steady"), "steady-app")
+	a.deploy(t, probe(t, "1", types{"web": ""}))
+	a.must(t, "scale", "web:2")
+	old := a.ps(t)
+
+	load := newLoad(m, a.url("/"))
+	a.must(t, "restart")
+	a.deploy(t, probe(t, "2", types{"web": ""}))
+	for _, c := range old { // drained, asked to stop, stopped
+		awaitGone(t, c)
+	}
+	await(t, time.Minute, "the second version to be alone", func() error {
+		if list := a.ps(t); len(list) != 2 {
+			return fmt.Errorf("there are %+v", list)
+		}
+		return nil
+	})
+	versions, failures := load.end()
+
+	if len(failures) > 0 {
+		t.Errorf("%d of %d requests failed, the first: %v", len(failures), len(failures)+versions["1"]+versions["2"], failures[0])
+	}
+	if versions["1"] < 20 || versions["2"] < 20 {
+		t.Errorf("the versions answered %v requests: there was no load", versions)
+	}
+	for _, c := range a.ps(t) {
+		if slices.ContainsFunc(old, func(o container) bool { return o.ID == c.ID }) {
+			t.Errorf("%s was not replaced", c.Label)
+		}
+	}
+}
+
+// load is a stream of 20 requests a second: half of them on connections of
+// their own, half on kept ones.
+type load struct {
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+	mu       sync.Mutex
+	versions map[string]int
+	failures []error
+}
+
+func newLoad(m *machine, url string) *load {
+	ctx, stop := context.WithCancel(context.Background())
+	l := &load{stop: stop, versions: map[string]int{}}
+	fresh := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DialContext: m.lab.DialInternet, DisableKeepAlives: true}}
+	l.done.Go(func() {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			client := fresh
+			if n%2 == 0 {
+				client = m.client
+			}
+			l.done.Go(func() { l.request(client, url) })
+		}
+	})
+	return l
+}
+
+func (l *load) request(client *http.Client, url string) {
+	version, err := versionAt(client, url)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.failures = append(l.failures, fmt.Errorf("at %s: %w", time.Now().Format(time.TimeOnly), err))
+		return
+	}
+	l.versions[version]++
+}
+
+func versionAt(client *http.Client, url string) (string, error) {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	p, err := send(client, req)
+	if err != nil {
+		return "", err
+	}
+	if p.status != http.StatusOK {
+		return "", fmt.Errorf("status %d: %s", p.status, p.body)
+	}
+	var answer probed
+	err = json.Unmarshal([]byte(p.body), &answer)
+	return answer.Version, err
+}
+
+// end stops the stream and waits for the last answers.
+func (l *load) end() (versions map[string]int, failures []error) {
+	l.stop()
+	l.done.Wait()
+	return l.versions, l.failures
+}
