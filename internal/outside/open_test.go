@@ -35,14 +35,16 @@ func (r *rig) tracked(source string) (flows []string) {
 func TestOpenRefuses(t *testing.T) {
 	lab.NeedRoot(t)
 	r := newRig(t)
-	for _, c := range []struct{ name, setup, bridge, prefix, want string }{
-		{"an interface's range", "ip link add docker9 type bridge; ip addr add 172.20.0.1/16 dev docker9; ip link set docker9 up", "", "172.20.0.0/16", "docker9"},
-		{"an interface that is down", "ip link add down9 type bridge; ip addr add 172.21.3.1/24 dev down9", "", "172.21.0.0/16", "down9"},
-		{"a part of a route", "ip route add 172.24.0.0/14 via 203.0.113.1", "", "172.25.0.0/16", "uplink0"},
-		{"a route of another table", "ip route add 172.22.0.0/16 via 203.0.113.1 table 77", "", "172.22.0.0/16", "uplink0"},
-		{"a route to nowhere", "ip route add blackhole 172.23.0.0/16", "", "172.23.0.0/16", "a route of this machine"},
-		{"the private range", "", "", "10.240.0.0/16", "the range of private networks"},
-		{"the loopback", "", "", "127.1.0.0/16", "loopback"},
+	for _, c := range []struct{ name, setup, prefix, want, suggests string }{
+		{"an interface's range", "ip link add docker9 type bridge; ip addr add 172.20.0.1/16 dev docker9; ip link set docker9 up", "172.20.0.0/16", "docker9", "172.18.0.0/16"},
+		// No route leads there as long as it is down.
+		{"an interface that is down", "ip link add down9 type bridge; ip addr add 172.28.0.1/14 dev down9", "172.29.0.0/16", "down9", ""},
+		{"a part of a route", "ip route add 172.24.0.0/14 via 203.0.113.1", "172.25.0.0/16", "uplink0", ""},
+		{"a route of another table", "ip route add 172.22.0.0/16 via 203.0.113.1 table 77", "172.22.0.0/16", "uplink0", ""},
+		{"a route to nowhere", "ip route add blackhole 172.23.0.0/16", "172.23.0.0/16", "a route of this machine", ""},
+		{"the range that is suggested first", "ip route add 172.18.7.0/24 via 203.0.113.1", "172.18.0.0/16", "uplink0", "172.19.0.0/16"},
+		{"the private range", "", "10.240.0.0/16", "the range of private networks", ""},
+		{"the loopback", "", "127.1.0.0/16", "loopback", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.setup != "" {
@@ -52,8 +54,8 @@ func TestOpenRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "--outside-prefix") {
 				t.Fatalf("error is %v; want one that names %q and the flag", err, c.want)
 			}
-			if _, suggested, ok := strings.Cut(err.Error(), "for instance 172.2"); ok {
-				t.Errorf("a range in use is suggested: %s", suggested)
+			if c.suggests != "" && !strings.Contains(err.Error(), "for instance "+c.suggests) {
+				t.Errorf("error is %v; want one that suggests %s", err, c.suggests)
 			}
 		})
 	}
@@ -62,7 +64,8 @@ func TestOpenRefuses(t *testing.T) {
 	r.open(outside.Config{})
 
 	for _, cfg := range []outside.Config{
-		{Bridge: "atoll9"}, // one namespace holds one outside network
+		// One namespace holds one outside network.
+		{Bridge: "atoll9", Prefix: netip.MustParsePrefix("172.19.0.0/16")},
 		{Bridge: `a" accept #`},
 		{Bridge: "ato-mine"},
 		{MTU: 20},

@@ -2,6 +2,7 @@ package sandbox_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -19,7 +20,6 @@ import (
 
 	"github.com/atollhq/atoll/internal/lab"
 	"github.com/atollhq/atoll/internal/outside"
-	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/privnet"
 	"github.com/atollhq/atoll/internal/sandbox"
 )
@@ -48,22 +48,31 @@ func newMachine(t *testing.T) *machine {
 // over.
 func (m *machine) open() {
 	m.t.Helper()
+	opened, err := openAt(m.lab.Dir(), m.lab.BPFFS(), func(f func() error) error { return lab.Do(m.lab.Server(), f) })
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.private, m.outside, m.manager = opened.private, opened.outside, opened.manager
+	m.t.Cleanup(func() { opened.private.Close(); opened.outside.Close() })
+}
+
+// openAt opens everything in a folder; on runs a function on the node.
+func openAt(dir, bpffs string, on func(func() error) error) (m machine, err error) {
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
-	m.on(func() (err error) {
-		dir := m.lab.Dir()
-		if err = os.MkdirAll(filepath.Join(dir, "netns"), 0o755); err != nil {
+	err = on(func() error {
+		if err := os.MkdirAll(filepath.Join(dir, "netns"), 0o755); err != nil {
 			return err
 		}
-		if m.private, err = privnet.Open(privnet.Config{Netns: filepath.Join(dir, "netns", "switch"), BPFFS: m.lab.BPFFS(), Log: log}); err != nil {
+		if m.private, err = privnet.Open(privnet.Config{Netns: filepath.Join(dir, "netns", "switch"), BPFFS: bpffs, Log: log}); err != nil {
 			return err
 		}
-		m.t.Cleanup(func() { m.private.Close() })
 		if m.outside, err = outside.Open(outside.Config{Prefix: prefix, Log: log}); err != nil {
-			return err
+			return errors.Join(err, m.private.Close())
 		}
 		m.manager, err = sandbox.New(sandbox.Config{RunDir: dir, Private: m.private, Outside: m.outside, OutsidePrefix: prefix, Log: log})
 		return err
 	})
+	return m, err
 }
 
 func (m *machine) restore(wanted ...string) {
@@ -84,8 +93,7 @@ func (m *machine) container(id string, key uint32, publicPort uint16) box {
 	m.t.Helper()
 	b := box{machine: m}
 	m.on(func() (err error) {
-		b.Sandbox, err = m.manager.Setup(m.t.Context(), sandbox.Request{InstanceID: id, Private: true, Outside: true, PublicPort: publicPort,
-			Network: platform.PrivateNetwork{ID: fmt.Sprintf("pn-%d", key), Key: key}})
+		b.Sandbox, err = m.manager.Setup(m.t.Context(), request(id, key, publicPort))
 		return err
 	})
 	return b

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -141,7 +143,7 @@ func (m *Manager) Teardown(ctx context.Context, instanceID string) error {
 	return nil
 }
 
-// List returns the sandboxes there are.
+// List returns the sandboxes there are, by id.
 func (m *Manager) List() []Sandbox {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -149,6 +151,7 @@ func (m *Manager) List() []Sandbox {
 	for _, s := range m.sandboxes {
 		out = append(out, s)
 	}
+	slices.SortFunc(out, func(a, b Sandbox) int { return cmp.Compare(a.InstanceID, b.InstanceID) })
 	return out
 }
 
