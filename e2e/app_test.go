@@ -160,15 +160,17 @@ func (a app) standing(t testing.TB) standing {
 }
 
 // wantUnchanged waits until nothing is left of what was refused or failed, and
-// all is as before.
-func (a app) wantUnchanged(t testing.TB, before standing) {
+// all is as before. A change is reported once: before becomes what is now.
+func (a app) wantUnchanged(t testing.TB, before *standing) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for len(a.ps(t)) != len(before.Containers) && time.Now().Before(deadline) {
 		time.Sleep(50 * time.Millisecond) // until the failed containers are gone
 	}
-	if diff := cmp.Diff(before, a.standing(t)); diff != "" {
+	now := a.standing(t)
+	if diff := cmp.Diff(*before, now); diff != "" {
 		t.Errorf("%s is not as before (-before +after):\n%s", a.name, diff)
+		*before = now
 	}
 }
 

@@ -26,16 +26,16 @@ func TestRefusedSources(t *testing.T) {
 			r := a.atoll(t, "deploy", dir)
 			wantRefusal(t, r, exitDeployment, tt.says)
 			a.wantNoDeployment(t, "build-error", tt.says)
-			a.wantUnchanged(t, before)
+			a.wantUnchanged(t, &before)
 		})
 	}
 	t.Run("nothing that a buildpack knows", func(t *testing.T) {
 		wantRefusal(t, a.atoll(t, "deploy", folder(t, map[string]string{"README": "?"})), exitDeployment, "no buildpack recognises this app: add a file that one looks for")
-		a.wantUnchanged(t, before)
+		a.wantUnchanged(t, &before)
 	})
 	t.Run("no folder", func(t *testing.T) {
 		wantRefusal(t, a.atoll(t, "deploy", "/no/such/folder"), exitUsage, "no such file or directory")
-		a.wantUnchanged(t, before)
+		a.wantUnchanged(t, &before)
 	})
 }
 
@@ -66,13 +66,13 @@ func TestRefusedArchives(t *testing.T) {
 	for name, tt := range archives {
 		t.Run(name, func(t *testing.T) {
 			a.wantArchiveRefused(t, pack(t, append(good[:2:2], tt.flaw...)), tt.says)
-			a.wantUnchanged(t, before)
+			a.wantUnchanged(t, &before)
 		})
 	}
 	t.Run("cut off", func(t *testing.T) {
 		whole := pack(t, append(good, entry{name: "app/more", content: strings.Repeat("more ", 1000)}))
 		a.wantArchiveRefused(t, whole[:len(whole)-20], "the archive is cut off; upload it again")
-		a.wantUnchanged(t, before)
+		a.wantUnchanged(t, &before)
 	})
 	t.Run("not gzip", func(t *testing.T) {
 		authorize := a.session(t)
@@ -85,7 +85,7 @@ func TestRefusedArchives(t *testing.T) {
 		if p.status != http.StatusUnprocessableEntity || !strings.Contains(p.body, "nothing was uploaded there") {
 			t.Errorf("a deployment of nothing is answered with %d %s", p.status, p.body)
 		}
-		a.wantUnchanged(t, before)
+		a.wantUnchanged(t, &before)
 	})
 }
 
@@ -113,12 +113,12 @@ func TestRefusedRequests(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantRefusal(t, a.atoll(t, tt.args...), tt.code, tt.says)
-			a.wantUnchanged(t, before)
+			a.wantUnchanged(t, &before)
 		})
 	}
 	t.Run("create a name that is taken", func(t *testing.T) {
 		wantRefusal(t, a.machine.atoll(t, "create", a.name), exitUsage, "taken")
-		a.wantUnchanged(t, before)
+		a.wantUnchanged(t, &before)
 	})
 	t.Run("create malformed names", func(t *testing.T) {
 		for _, name := range []string{"short", "Upper-case", "two--hyphens", "-hyphen-first", strings.Repeat("x", 49), "dot.in-it", "private-network"} {
@@ -140,7 +140,7 @@ func TestRefusedRequests(t *testing.T) {
 				t.Errorf("POST %s: %d %s (%v), want 422 with errors", path, p.status, p.body, err)
 			}
 		}
-		a.wantUnchanged(t, before)
+		a.wantUnchanged(t, &before)
 	})
 }
 
@@ -159,7 +159,7 @@ func TestOneDeploymentAtATime(t *testing.T) {
 		wantRefusal(t, a.atoll(t, args...), exitConflict, "deploy")
 	}
 	wantRefusal(t, a.machine.atoll(t, "destroy", a.name, "--yes"), exitConflict, "deploy")
-	a.wantUnchanged(t, before)
+	a.wantUnchanged(t, &before)
 	if got := a.probe(t); got.Version != "1" {
 		t.Errorf("version %s serves during the build, want 1", got.Version)
 	}
@@ -177,6 +177,7 @@ func TestOneDeploymentAtATime(t *testing.T) {
 // TestFailedStarts deploys versions that build and do not start.
 func TestFailedStarts(t *testing.T) {
 	t.Parallel()
+	use(t)
 	for name, tt := range map[string]struct{ procfile, status, says, logs string }{
 		"ends at once": {"web: echo 'cannot find my settings' && exit 4\nextra: sleep 1000\n", "crashed-error", "web-1 ended with code 4", "cannot find my settings"},
 		// Right port, wrong address: nobody but itself can connect.
@@ -194,7 +195,7 @@ func TestFailedStarts(t *testing.T) {
 			if logs := a.must(t, "logs", "-n", "100"); !strings.Contains(logs, tt.logs) {
 				t.Errorf("the logs do not say why:\n%s", logs)
 			}
-			a.wantUnchanged(t, before)
+			a.wantUnchanged(t, &before)
 			if got := a.probe(t); got.Version != "1" {
 				t.Errorf("version %s serves, want 1", got.Version)
 			}

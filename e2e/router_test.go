@@ -23,10 +23,10 @@ func TestForwardedHeaders(t *testing.T) {
 
 	var got map[string]string
 	a.get(t, 200, a.url("/headers"), "X-Forwarded-For", "192.0.2.1", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "bank.example",
-		"X-Real-IP", "192.0.2.1", "Forwarded", "for=192.0.2.1", "X-Request-ID", "short").read(t, &got)
+		"X-Real-IP", "192.0.2.1", "Forwarded", "for=192.0.2.1", "X_Forwarded_For", "192.0.2.1", "X-Request-ID", "short").read(t, &got)
 	for name, want := range map[string]string{
 		"host": "headers-app." + baseDomain, "x-forwarded-for": lab.InternetAddr, "x-real-ip": lab.InternetAddr,
-		"x-forwarded-proto": "http", "x-forwarded-port": "80", "x-forwarded-host": "", "forwarded": "",
+		"x-forwarded-proto": "http", "x-forwarded-port": "80", "x-forwarded-host": "", "forwarded": "", "x_forwarded_for": "",
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %q inside, want %q", name, got[name], want)
@@ -64,7 +64,7 @@ func TestNoRequestFails(t *testing.T) {
 	if len(failures) > 0 {
 		t.Errorf("%d of %d requests failed, the first: %v", len(failures), len(failures)+versions["1"]+versions["2"], failures[0])
 	}
-	if versions["1"] < 20 || versions["2"] < 20 {
+	if versions["1"] < 5 || versions["2"] < 5 {
 		t.Errorf("the versions answered %v requests: there was no load", versions)
 	}
 	for _, c := range a.ps(t) {

@@ -150,7 +150,7 @@ func TestServerKilledWhileDeploying(t *testing.T) {
 		r := a.atoll(t, "deployments", "follow", id)
 		wantRefusal(t, r, exitDeployment, "deploy again")
 		awaitGone(t, container{ID: id, Label: "the build container"})
-		a.wantUnchanged(t, before)
+		a.wantUnchanged(t, &before)
 		await(t, 20*time.Second, "the router to answer", func() error {
 			_, err := a.visit(a.url("/"))
 			return err

@@ -5,14 +5,19 @@
 //
 // # Guarantees
 //
-//   - Containers reach the outside and the node's resolver, and nothing else:
+//   - Containers reach the outside, the node's resolver and its public ports:
 //     not each other, not the node's services, not private addresses by this
 //     way, not the metadata address.
 //   - New connections to a container come from the node only, to the
 //     endpoint's PublicPort only.
+//   - Nobody beside the node reaches the gateway's address, or is taken for a
+//     container.
 //   - A container cannot use another's address: the resolver may trust the
 //     source of a question.
-//   - All of it is in the kernel and outlives the process.
+//   - All of it is in the kernel and outlives the process; opening it again
+//     interrupts nothing.
 //
-// It imports nothing of ours.
+// It needs the program nft. It never changes rules, bridges or settings of
+// others, but for net.ipv4.ip_forward, which it sets to 1. It imports nothing
+// of ours.
 package outside

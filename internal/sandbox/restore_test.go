@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/atollhq/atoll/internal/outside"
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/privnet"
@@ -52,6 +54,28 @@ func TestANewServerTakesOverWhatRunsAndRemovesTheRest(t *testing.T) {
 	if next.PrivateAddr == gone.PrivateAddr || next.OutsideAddr == gone.OutsideAddr {
 		t.Errorf("a new container got %s and %s at once after their last holder", next.PrivateAddr, next.OutsideAddr)
 	}
+}
+
+// A kill between the note and the namespace leaves an empty file, and so does
+// a restart of the machine where the folder is kept.
+func TestAWantedSandboxWithoutANamespaceIsMadeAnew(t *testing.T) {
+	m := newMachine(t)
+	whole, half := m.container("whole", 1, 0), m.container("half", 1, 0)
+	if err := unix.Unmount(half.NetnsPath, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	m.open()
+	m.restore("whole", "half")
+	if list := m.manager.List(); len(list) != 1 || list[0] != whole.Sandbox {
+		t.Errorf("sandboxes are %+v, want the whole one as it was", list)
+	}
+	again := m.container("half", 1, 8080)
+	if again.PrivateAddr == half.PrivateAddr || again.OutsideAddr == half.OutsideAddr {
+		t.Errorf("it has %s and %s again, without rest", again.PrivateAddr, again.OutsideAddr)
+	}
+	m.listen(again.NetnsPath, "0.0.0.0:8080", "half")
+	m.wantAnswer(m.lab.Server().Path(), "", again.OutsideAddr.String()+":8080", "half")
+	m.wantAnswer(whole.NetnsPath, "", again.PrivateAddr.String()+":8080", "half")
 }
 
 func TestTeardownLeavesNothing(t *testing.T) {
@@ -100,7 +124,7 @@ func noCounters(s string) string {
 func TestASetupThatFailsChangesNothing(t *testing.T) {
 	m := newMachine(t)
 	m.container("first", 7, 0)
-	before := m.run(m.lab.Server().Path(), "ip -o link")
+	before := m.run(m.lab.Server().Path(), "ip -o link | cut -d: -f2")
 	// Another endpoint has the address that comes next.
 	taken := netip.MustParseAddr("10.240.0.2")
 	m.on(func() error {
@@ -115,7 +139,7 @@ func TestASetupThatFailsChangesNothing(t *testing.T) {
 		}
 		return nil
 	})
-	if after := m.run(m.lab.Server().Path(), "ip -o link"); after != before {
+	if after := m.run(m.lab.Server().Path(), "ip -o link | cut -d: -f2"); after != before {
 		t.Errorf("links changed from\n%s\nto\n%s", before, after)
 	}
 	if left := notes(t, filepath.Join(m.lab.Dir(), "sandboxes")); len(left) != 1 {

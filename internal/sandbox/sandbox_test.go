@@ -31,7 +31,7 @@ func TestExhaustionIsAClearErrorThatChangesNothing(t *testing.T) {
 		m.container(id, 1, 0)
 	}
 	state := func() string {
-		return m.run(m.lab.Server().Path(), "ip -o link; nft list set bridge atoll_outside ports; ls "+m.lab.Dir()+"/netns/containers "+m.lab.Dir()+"/sandboxes")
+		return m.run(m.lab.Server().Path(), "ip -o link | cut -d: -f2; nft list set bridge atoll_outside ports; ls "+m.lab.Dir()+"/netns/containers "+m.lab.Dir()+"/sandboxes")
 	}
 	before := state()
 	m.on(func() error {
@@ -53,6 +53,20 @@ func TestExhaustionIsAClearErrorThatChangesNothing(t *testing.T) {
 			}
 		}
 		return nil
+	})
+
+	// One that is removed makes room, once its addresses have rested.
+	m.on(func() error { return m.manager.Teardown(t.Context(), "c") })
+	m.on(func() error {
+		if _, err := m.manager.Setup(t.Context(), request("f", 1, 0)); !errors.Is(err, outside.ErrExhausted) {
+			t.Errorf("an address was given away without rest (%v)", err)
+		}
+		now = now.Add(2 * outside.MinRest)
+		s, err := m.manager.Setup(t.Context(), request("f", 1, 0))
+		if err == nil && s.OutsideAddr.String() != "172.17.0.4" {
+			t.Errorf("f has %s, want what c had", s.OutsideAddr)
+		}
+		return err
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/atollhq/atoll/internal/platform"
@@ -13,6 +14,11 @@ import (
 func testReopen(t *testing.T, f *fixture) {
 	w := f.workload("probe count 20", 1, 2)
 	before := f.start(t, w)
+	// A signal before a process listens for it would go unseen.
+	eventually(t, "a line of each container", func() bool {
+		lines := f.Log(t, w.AppID)
+		return hasLabel(lines, "1") && hasLabel(lines, "2")
+	})
 	f.letGo(t)
 	f.open(t)
 	// New has returned: the roster is complete without waiting.
@@ -25,6 +31,11 @@ func testReopen(t *testing.T, f *fixture) {
 	f.awaitLog(t, w.AppID, "counted")
 	check(t, f.Remove(context.Background(), w.ID))
 	f.roster.AwaitGone(t, w.ID)
+}
+
+// hasLabel reports whether container number n wrote a line.
+func hasLabel(lines []LogLine, n string) bool {
+	return slices.ContainsFunc(lines, func(l LogLine) bool { return strings.HasSuffix(l.Label, "-"+n) })
 }
 
 // sameRunning checks that rows are of the same processes.
