@@ -169,7 +169,7 @@ func (s *machine) serve(ctx context.Context) error {
 	g.Go(func() error { return observer.Run(ctx) })
 	g.Go(func() error { return routes.Serve(ctx, edge) })
 	g.Go(func() error { return s.serveAPI(ctx) })
-	s.log.Info("Atoll is up", "api", s.cfg.APIListen, "http", s.cfg.HTTPListen, "domain", s.cfg.BaseDomain, "node", s.cfg.Node)
+	s.log.Info("Traffic and names are served", "http", s.cfg.HTTPListen, "domain", s.cfg.BaseDomain, "node", s.cfg.Node)
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -188,6 +188,7 @@ func (s *machine) router() (*router.Router, error) {
 // serveAPI answers the API once the stack can be deployed on.
 func (s *machine) serveAPI(ctx context.Context) error {
 	layout := filepath.Join(s.cfg.StackDir, stackName+".oci")
+	s.log.Info("Loading the stack image; the first time takes some seconds", "layout", layout)
 	for _, ref := range []string{stackRunRef, stackBuildRef} {
 		if err := s.engine.ImportLayout(ctx, layout, ref); err != nil {
 			return fmt.Errorf("cannot load the stack image %s: %w", ref, err)
@@ -205,6 +206,7 @@ func (s *machine) serveAPI(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot listen for the API on %s: %w; stop what uses it or set api_listen", s.cfg.APIListen, err)
 	}
+	s.log.Info("Atoll is up", "api", s.cfg.APIListen)
 	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(l) }()
