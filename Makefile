@@ -34,8 +34,12 @@ test: stack ## unit and component tests (root), then the end-to-end tests
 	scripts/test.sh
 
 .PHONY: e2e
-e2e: stack ## end-to-end tests only
-	go test -count=1 -timeout 20m ./e2e/...
+e2e: stack ## end-to-end tests and the attack suite, with a table of what they found
+	scripts/e2e.sh ./e2e ./e2e/attack
+
+.PHONY: chaos
+chaos: stack ## slow: rolling changes under load, failures, a full network
+	scripts/e2e.sh ./e2e/chaos
 
 .PHONY: bench
 bench: stack ## measure against peers, print ratios

@@ -11,16 +11,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/atollhq/atoll/e2e/rig"
 	"github.com/atollhq/atoll/internal/lab"
 )
 
 // help is what `atoll COMMAND --help` says, by the words of the command.
-func (m *machine) help(t *testing.T, words ...string) map[string]string {
+func help(m *rig.Machine, t *testing.T, words ...string) map[string]string {
 	t.Helper()
-	text := m.must(t, append(words, "--help")...)
+	text := m.Must(t, append(words, "--help")...)
 	all := map[string]string{strings.Join(words, " "): text}
 	for _, sub := range subcommands(text) {
-		for name, text := range m.help(t, append(slices.Clone(words), sub)...) {
+		for name, text := range help(m, t, append(slices.Clone(words), sub)...) {
 			all[name] = text
 		}
 	}
@@ -49,20 +50,20 @@ func subcommands(help string) []string {
 // every help text.
 func TestCommands(t *testing.T) {
 	t.Parallel()
-	m := use(t)
-	project := m.project(t, "commands")
-	a := m.app(t, project, "commands-app")
-	dir := probe(t, "1", types{"web": "", "api": "--private"})
-	a.must(t, "env", "set", "NAME=value")
+	m := rig.Use(t)
+	project := m.Project(t, "commands")
+	a := m.App(t, project, "commands-app")
+	dir := rig.Probe(t, "1", rig.Types{"web": "", "api": "--private"})
+	a.Must(t, "env", "set", "NAME=value")
 	// By command; the rest of its arguments. Those that change something leave
 	// it as it was.
 	commands := map[string][]string{
-		"apps": {}, "create": {"commands-made"}, "deploy": {dir, "-a", a.name}, "deployments": {"-a", a.name}, "deployments follow": {"-a", a.name}, "deployments logs": {"-a", a.name},
-		"env": {"-a", a.name}, "env get": {"NAME", "-a", a.name}, "events": {"-a", a.name}, "info": {"-a", a.name}, "logs": {"-a", a.name},
-		"names": {"-a", a.name}, "projects": {}, "projects create": {"commands-made"}, "projects rename": {"commands-made", "commands-renamed"},
-		"projects show": {project}, "ps": {"-a", a.name}, "rename": {a.name, "-a", a.name}, "scale": {"-a", a.name}, "whoami": {},
+		"apps": {}, "create": {"commands-made"}, "deploy": {dir, "-a", a.Name}, "deployments": {"-a", a.Name}, "deployments follow": {"-a", a.Name}, "deployments logs": {"-a", a.Name},
+		"env": {"-a", a.Name}, "env get": {"NAME", "-a", a.Name}, "events": {"-a", a.Name}, "info": {"-a", a.Name}, "logs": {"-a", a.Name},
+		"names": {"-a", a.Name}, "projects": {}, "projects create": {"commands-made"}, "projects rename": {"commands-made", "commands-renamed"},
+		"projects show": {project}, "ps": {"-a", a.Name}, "rename": {a.Name, "-a", a.Name}, "scale": {"-a", a.Name}, "whoami": {},
 	}
-	help := m.help(t)
+	help := help(m, t)
 	if len(help) < 25 {
 		t.Fatalf("only %d commands were found", len(help))
 	}
@@ -83,7 +84,7 @@ func TestCommands(t *testing.T) {
 	slices.Sort(order[2:])
 	for _, name := range order {
 		args := append(strings.Fields(name), commands[name]...)
-		out := m.must(t, append(args, "--json")...)
+		out := m.Must(t, append(args, "--json")...)
 		// Logs have an object on each line.
 		decoder, n := json.NewDecoder(strings.NewReader(out)), 0
 		for ; decoder.More(); n++ {
@@ -97,49 +98,49 @@ func TestCommands(t *testing.T) {
 			t.Errorf("atoll %s --json prints nothing", strings.Join(args, " "))
 		}
 	}
-	m.must(t, "destroy", "commands-made", "--yes")
-	m.must(t, "projects", "delete", "commands-renamed")
+	m.Must(t, "destroy", "commands-made", "--yes")
+	m.Must(t, "projects", "delete", "commands-renamed")
 }
 
 // TestEmptyLists: lists without entries are [], never null.
 func TestEmptyLists(t *testing.T) {
 	t.Parallel()
-	m := use(t)
-	a := m.app(t, m.project(t, "empty"), "empty-app")
+	m := rig.Use(t)
+	a := m.App(t, m.Project(t, "empty"), "empty-app")
 	for _, command := range []string{"ps", "env", "deployments"} {
-		if out := a.must(t, command, "--json"); strings.TrimSpace(out) != "[]" {
+		if out := a.Must(t, command, "--json"); strings.TrimSpace(out) != "[]" {
 			t.Errorf("atoll %s --json of a new app prints %s, want []", command, out)
 		}
 	}
-	a.get(t, 503, a.url("/")) // there, not deployed
+	a.Get(t, 503, a.URL("/")) // there, not deployed
 }
 
 // TestExitCodes has one example of each; the tests of what fails have more.
 func TestExitCodes(t *testing.T) {
 	t.Parallel()
-	m := use(t)
-	a := m.app(t, m.project(t, "codes"), "codes-app")
+	m := rig.Use(t)
+	a := m.App(t, m.Project(t, "codes"), "codes-app")
 	for name, tt := range map[string]struct {
 		args []string
 		env  string
 		code int
 		says string
 	}{
-		"no server":         {[]string{"apps"}, "ATOLL_URL=http://" + lab.ServerAddr + ":7999", exitFailure, "Check that the server runs"},
-		"unknown command":   {[]string{"aps"}, "", exitUsage, "apps"},
-		"unknown flag":      {[]string{"apps", "--jsn"}, "", exitUsage, "--jsn"},
-		"missing argument":  {[]string{"create"}, "", exitUsage, "NAME"},
-		"no app chosen":     {[]string{"ps"}, "", exitUsage, "no app is chosen"},
-		"wrong token":       {[]string{"apps"}, "ATOLL_TOKEN=tk-us-wrong", exitAuth, "atoll login"},
-		"no such app":       {[]string{"ps", "-a", "no-such-app"}, "", exitNotFound, "`atoll apps` lists your apps"},
-		"no such project":   {[]string{"create", "codes-other", "--project", "no-such-project"}, "", exitNotFound, "`atoll projects` lists"},
-		"never deployed":    {[]string{"restart", "-a", a.name}, "", exitConflict, "deploy it first"},
-		"project with apps": {[]string{"projects", "delete", "codes"}, "", exitConflict, "app"},
+		"no server":         {[]string{"apps"}, "ATOLL_URL=http://" + lab.ServerAddr + ":7999", rig.ExitFailure, "Check that the server runs"},
+		"unknown command":   {[]string{"aps"}, "", rig.ExitUsage, "apps"},
+		"unknown flag":      {[]string{"apps", "--jsn"}, "", rig.ExitUsage, "--jsn"},
+		"missing argument":  {[]string{"create"}, "", rig.ExitUsage, "NAME"},
+		"no app chosen":     {[]string{"ps"}, "", rig.ExitUsage, "no app is chosen"},
+		"wrong token":       {[]string{"apps"}, "ATOLL_TOKEN=tk-us-wrong", rig.ExitAuth, "atoll login"},
+		"no such app":       {[]string{"ps", "-a", "no-such-app"}, "", rig.ExitNotFound, "`atoll apps` lists your apps"},
+		"no such project":   {[]string{"create", "codes-other", "--project", "no-such-project"}, "", rig.ExitNotFound, "`atoll projects` lists"},
+		"never deployed":    {[]string{"restart", "-a", a.Name}, "", rig.ExitConflict, "deploy it first"},
+		"project with apps": {[]string{"projects", "delete", "codes"}, "", rig.ExitConflict, "app"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			cmd := m.command(ctx, tt.args...)
+			cmd := m.Command(ctx, tt.args...)
 			if tt.env != "" {
 				cmd.Env = append(cmd.Env, tt.env)
 			}
@@ -151,7 +152,7 @@ func TestExitCodes(t *testing.T) {
 			}
 		})
 	}
-	if list := m.must(t, "exit-codes", "--help"); !strings.Contains(list, "130") {
+	if list := m.Must(t, "exit-codes", "--help"); !strings.Contains(list, "130") {
 		t.Errorf("the exit codes are not explained:\n%s", list)
 	}
 }

@@ -1,7 +1,8 @@
 // Package e2e tests the whole platform from outside: the built programs, the
 // command line, the HTTP API, the router and the names, on a real kernel with
 // real containers. It knows nothing of the packages inside, except for
-// internal/lab, which is the machine that it runs on.
+// internal/lab, which is the machine that it runs on. What the suites share is in
+// e2e/rig; e2e/attack and e2e/chaos are suites of their own.
 //
 // One server serves all tests, in a laboratory of its own without a link to
 // this machine's network. Tests run beside each other, each in projects and

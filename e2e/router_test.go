@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/atollhq/atoll/e2e/rig"
 	"github.com/atollhq/atoll/internal/lab"
 )
 
@@ -17,15 +18,15 @@ import (
 // that clients cannot lie about it.
 func TestForwardedHeaders(t *testing.T) {
 	t.Parallel()
-	m := use(t)
-	a := m.app(t, m.project(t, "headers"), "headers-app")
-	a.deploy(t, probe(t, "1", types{"web": ""}))
+	m := rig.Use(t)
+	a := m.App(t, m.Project(t, "headers"), "headers-app")
+	a.Deploy(t, rig.Probe(t, "1", rig.Types{"web": ""}))
 
 	var got map[string]string
-	a.get(t, 200, a.url("/headers"), "X-Forwarded-For", "192.0.2.1", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "bank.example",
-		"X-Real-IP", "192.0.2.1", "Forwarded", "for=192.0.2.1", "X_Forwarded_For", "192.0.2.1", "X-Request-ID", "short").read(t, &got)
+	a.Get(t, 200, a.URL("/headers"), "X-Forwarded-For", "192.0.2.1", "X-Forwarded-Proto", "https", "X-Forwarded-Host", "bank.example",
+		"X-Real-IP", "192.0.2.1", "Forwarded", "for=192.0.2.1", "X_Forwarded_For", "192.0.2.1", "X-Request-ID", "short").Read(t, &got)
 	for name, want := range map[string]string{
-		"host": "headers-app." + baseDomain, "x-forwarded-for": lab.InternetAddr, "x-real-ip": lab.InternetAddr,
+		"host": "headers-app." + rig.BaseDomain, "x-forwarded-for": lab.InternetAddr, "x-real-ip": lab.InternetAddr,
 		"x-forwarded-proto": "http", "x-forwarded-port": "80", "x-forwarded-host": "", "forwarded": "", "x_forwarded_for": "",
 	} {
 		if got[name] != want {
@@ -41,20 +42,20 @@ func TestForwardedHeaders(t *testing.T) {
 // by a restart and by a deployment of a new version.
 func TestNoRequestFails(t *testing.T) {
 	t.Parallel()
-	m := use(t)
-	a := m.app(t, m.project(t, "steady"), "steady-app")
-	a.deploy(t, probe(t, "1", types{"web": ""}))
-	a.must(t, "scale", "web:2")
-	old := a.ps(t)
+	m := rig.Use(t)
+	a := m.App(t, m.Project(t, "steady"), "steady-app")
+	a.Deploy(t, rig.Probe(t, "1", rig.Types{"web": ""}))
+	a.Must(t, "scale", "web:2")
+	old := a.Ps(t)
 
-	load := newLoad(m, a.url("/"))
-	a.must(t, "restart")
-	a.deploy(t, probe(t, "2", types{"web": ""}))
+	load := newLoad(m, a.URL("/"))
+	a.Must(t, "restart")
+	a.Deploy(t, rig.Probe(t, "2", rig.Types{"web": ""}))
 	for _, c := range old { // drained, asked to stop, stopped
-		awaitGone(t, c)
+		rig.AwaitGone(t, c)
 	}
-	await(t, time.Minute, "the second version to be alone", func() error {
-		if list := a.ps(t); len(list) != 2 {
+	rig.Await(t, time.Minute, "the second version to be alone", func() error {
+		if list := a.Ps(t); len(list) != 2 {
 			return fmt.Errorf("there are %+v", list)
 		}
 		return nil
@@ -67,8 +68,8 @@ func TestNoRequestFails(t *testing.T) {
 	if versions["1"] < 5 || versions["2"] < 5 {
 		t.Errorf("the versions answered %v requests: there was no load", versions)
 	}
-	for _, c := range a.ps(t) {
-		if slices.ContainsFunc(old, func(o container) bool { return o.ID == c.ID }) {
+	for _, c := range a.Ps(t) {
+		if slices.ContainsFunc(old, func(o rig.Container) bool { return o.ID == c.ID }) {
 			t.Errorf("%s was not replaced", c.Label)
 		}
 	}
@@ -84,10 +85,10 @@ type load struct {
 	failures []error
 }
 
-func newLoad(m *machine, url string) *load {
+func newLoad(m *rig.Machine, url string) *load {
 	ctx, stop := context.WithCancel(context.Background())
 	l := &load{stop: stop, versions: map[string]int{}}
-	fresh := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DialContext: m.lab.DialInternet, DisableKeepAlives: true}}
+	fresh := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DialContext: m.Lab.DialInternet, DisableKeepAlives: true}}
 	l.done.Go(func() {
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
@@ -99,7 +100,7 @@ func newLoad(m *machine, url string) *load {
 			}
 			client := fresh
 			if n%2 == 0 {
-				client = m.client
+				client = m.Client
 			}
 			l.done.Go(func() { l.request(client, url) })
 		}
@@ -123,15 +124,15 @@ func versionAt(client *http.Client, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	p, err := send(client, req)
+	p, err := rig.Send(client, req)
 	if err != nil {
 		return "", err
 	}
-	if p.status != http.StatusOK {
-		return "", fmt.Errorf("status %d: %s", p.status, p.body)
+	if p.Status != http.StatusOK {
+		return "", fmt.Errorf("status %d: %s", p.Status, p.Body)
 	}
-	var answer probed
-	err = json.Unmarshal([]byte(p.body), &answer)
+	var answer rig.Probed
+	err = json.Unmarshal([]byte(p.Body), &answer)
 	return answer.Version, err
 }
 

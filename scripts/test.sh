@@ -7,6 +7,6 @@ cd "$(dirname "$0")/.."
 
 bin/atoll-lab clean
 
-mapfile -t packages < <(go list ./... | grep -v -e '/e2e$' -e '/bench/')
+mapfile -t packages < <(go list ./... | grep -v -e '/e2e' -e '/bench/')
 go test -race -timeout 12m "${packages[@]}"
-go test -count=1 -timeout 12m ./e2e/...
+scripts/e2e.sh ./e2e

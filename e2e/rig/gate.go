@@ -1,4 +1,4 @@
-package e2e
+package rig
 
 import (
 	"archive/tar"
@@ -23,26 +23,26 @@ type gate struct {
 	once    sync.Once
 }
 
-// newGate makes a gate, and the app's builds wait there.
-func newGate(t testing.TB, a app) *gate {
+// NewGate makes a gate, and the app's builds wait there.
+func NewGate(t testing.TB, a App) *gate {
 	t.Helper()
-	listener, err := a.lab.ListenInternet("tcp4", lab.InternetAddr+":0")
+	listener, err := a.Lab.ListenInternet("tcp4", lab.InternetAddr+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	g := &gate{url: "http://" + listener.Addr().String(), arrived: make(chan string, 1), open: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /buildpack.tar.gz", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write(pack(t, g.buildpack())) // the build says if it is cut off
+		_, _ = w.Write(Pack(t, g.buildpack())) // the build says if it is cut off
 	})
 	mux.HandleFunc("POST /", g.wait)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() {
-		g.release()
+		g.Release()
 		server.Close()
 	})
-	a.must(t, "env", "set", "BUILDPACK_URL="+g.url+"/buildpack.tar.gz")
+	a.Must(t, "env", "set", "BUILDPACK_URL="+g.url+"/buildpack.tar.gz")
 	return g
 }
 
@@ -61,9 +61,9 @@ func (g *gate) wait(_ http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// await waits until a build is at the gate, and returns the addresses that it
+// Await waits until a build is at the gate, and returns the addresses that it
 // has.
-func (g *gate) await(t testing.TB) string {
+func (g *gate) Await(t testing.TB) string {
 	t.Helper()
 	select {
 	case said := <-g.arrived:
@@ -74,44 +74,44 @@ func (g *gate) await(t testing.TB) string {
 	}
 }
 
-// release lets all builds go on.
-func (g *gate) release() { g.once.Do(func() { close(g.open) }) }
+// Release lets all builds go on.
+func (g *gate) Release() { g.once.Do(func() { close(g.open) }) }
 
-func (g *gate) buildpack() []entry {
-	return []entry{
-		{name: "gate/bin/detect", content: "#!/bin/sh\necho Gate\n"},
-		{name: "gate/bin/compile", content: fmt.Sprintf("#!/bin/sh\nset -e\necho 'at the gate'\nip -o -4 addr show >/tmp/addr\ncurl -fsS --max-time 600 --data-binary @/tmp/addr %s/\necho 'the gate is open'\n", g.url)},
-		{name: "gate/bin/release", content: "#!/bin/sh\necho '--- {}'\n"},
+func (g *gate) buildpack() []Entry {
+	return []Entry{
+		{Name: "gate/bin/detect", Content: "#!/bin/sh\necho Gate\n"},
+		{Name: "gate/bin/compile", Content: fmt.Sprintf("#!/bin/sh\nset -e\necho 'at the gate'\nip -o -4 addr show >/tmp/addr\ncurl -fsS --max-time 600 --data-binary @/tmp/addr %s/\necho 'the gate is open'\n", g.url)},
+		{Name: "gate/bin/release", Content: "#!/bin/sh\necho '--- {}'\n"},
 	}
 }
 
-// entry is one of an archive; a regular file unless kind says else.
-type entry struct {
-	name    string
-	kind    byte
-	link    string
-	content string
-	zeros   int64 // instead of a content
+// Entry is one of an archive; a regular file unless kind says else.
+type Entry struct {
+	Name    string
+	Kind    byte
+	Link    string
+	Content string
+	Zeros   int64 // instead of a content
 }
 
-// pack makes a gzip'd tar.
-func pack(t testing.TB, entries []entry) []byte {
+// Pack makes a gzip'd tar.
+func Pack(t testing.TB, entries []Entry) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	zip := gzip.NewWriter(&out)
 	archive := tar.NewWriter(zip)
 	for _, e := range entries {
-		header := &tar.Header{Name: e.name, Typeflag: e.kind, Linkname: e.link, Mode: 0o755, Size: int64(len(e.content)) + e.zeros}
-		if e.kind == 0 {
+		header := &tar.Header{Name: e.Name, Typeflag: e.Kind, Linkname: e.Link, Mode: 0o755, Size: int64(len(e.Content)) + e.Zeros}
+		if e.Kind == 0 {
 			header.Typeflag = tar.TypeReg
 		}
 		if err := archive.WriteHeader(header); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(archive, e.content); err != nil {
+		if _, err := io.WriteString(archive, e.Content); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.CopyN(archive, zeros{}, e.zeros); err != nil {
+		if _, err := io.CopyN(archive, zeros{}, e.Zeros); err != nil {
 			t.Fatal(err)
 		}
 	}

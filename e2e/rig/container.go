@@ -1,4 +1,4 @@
-package e2e
+package rig
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// container is what `atoll ps --json` tells of one.
-type container struct {
+// Container is what `atoll ps --json` tells of one.
+type Container struct {
 	ID    string `json:"id"`
 	Label string `json:"label"`
 	Type  string `json:"type"`
@@ -32,7 +32,7 @@ type container struct {
 
 // processes are the process ids of a container, as this machine sees them, the
 // oldest first.
-func (c container) processes() []int {
+func (c Container) processes() []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -52,8 +52,8 @@ func (c container) processes() []int {
 	return pids
 }
 
-// first is the process that the container ends with.
-func (c container) first(t testing.TB) int {
+// First is the process that the container ends with.
+func (c Container) First(t testing.TB) int {
 	t.Helper()
 	pids := c.processes()
 	if len(pids) == 0 {
@@ -62,10 +62,10 @@ func (c container) first(t testing.TB) int {
 	return pids[0]
 }
 
-// environment is that of the container's first process.
-func (c container) environment(t testing.TB) map[string]string {
+// Environment is that of the container's first process.
+func (c Container) Environment(t testing.TB) map[string]string {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.first(t)))
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.First(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,12 +78,12 @@ func (c container) environment(t testing.TB) map[string]string {
 	return env
 }
 
-// run runs a program of the container's file system in its namespaces.
-func (c container) run(t testing.TB, program string, args ...string) (string, error) {
+// Run runs a program of the container's file system in its namespaces.
+func (c Container) Run(t testing.TB, program string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	args = append([]string{"--target", strconv.Itoa(c.first(t)), "--mount", "--net", "--uts", "--", program}, args...)
+	args = append([]string{"--target", strconv.Itoa(c.First(t)), "--mount", "--net", "--uts", "--", program}, args...)
 	cmd := exec.CommandContext(ctx, "nsenter", args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -93,16 +93,16 @@ func (c container) run(t testing.TB, program string, args ...string) (string, er
 	return stdout.String(), nil
 }
 
-// fetch gets a URL from inside.
-func (c container) fetch(t testing.TB, url string) (string, error) {
+// Fetch gets a URL from inside.
+func (c Container) Fetch(t testing.TB, url string) (string, error) {
 	t.Helper()
-	return c.run(t, "curl", "-sSf", "--max-time", "5", url)
+	return c.Run(t, "curl", "-sSf", "--max-time", "5", url)
 }
 
-// mustFetch reads the JSON at a URL, got from inside, into v.
-func (c container) mustFetch(t testing.TB, v any, url string) {
+// MustFetch reads the JSON at a URL, got from inside, into v.
+func (c Container) MustFetch(t testing.TB, v any, url string) {
 	t.Helper()
-	out, err := c.fetch(t, url)
+	out, err := c.Fetch(t, url)
 	if err == nil {
 		err = json.Unmarshal([]byte(out), v)
 	}
@@ -111,30 +111,30 @@ func (c container) mustFetch(t testing.TB, v any, url string) {
 	}
 }
 
-// wantRefused checks that a URL cannot be reached from inside: there is no
+// WantRefused checks that a URL cannot be reached from inside: there is no
 // such name, no way, or nobody who answers.
-func (c container) wantRefused(t testing.TB, url string) {
+func (c Container) WantRefused(t testing.TB, url string) {
 	t.Helper()
-	out, err := c.run(t, "curl", "-sS", "--max-time", strconv.Itoa(int(patience.Seconds())), url)
+	out, err := c.Run(t, "curl", "-sS", "--max-time", strconv.Itoa(int(patience.Seconds())), url)
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || !slices.Contains([]int{6, 7, 28}, exit.ExitCode()) {
 		t.Errorf("%s reaches %s: %v\n%s", c.Label, url, err, out)
 	}
 }
 
-// probed is what the probe answers at /.
-type probed struct {
+// Probed is what the probe answers at /.
+type Probed struct {
 	App, Container, Version, Value string
 	Ticks                          int
 }
 
-// private is the URL of a port 3000.
-func private(host string) string { return "http://" + strings.TrimSuffix(host, ".") + ":3000/" }
+// Private is the URL of a port 3000.
+func Private(host string) string { return "http://" + strings.TrimSuffix(host, ".") + ":3000/" }
 
-// address is the IPv4 address of an interface inside.
-func (c container) address(t testing.TB, link string) (addr string, bits int) {
+// Address is the IPv4 address of an interface inside.
+func (c Container) Address(t testing.TB, link string) (addr string, bits int) {
 	t.Helper()
-	out, err := c.run(t, "ip", "-j", "-4", "addr", "show", "dev", link)
+	out, err := c.Run(t, "ip", "-j", "-4", "addr", "show", "dev", link)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,8 +152,8 @@ func (c container) address(t testing.TB, link string) (addr string, bits int) {
 
 // reply is an answer of DNS.
 type reply struct {
-	status  string
-	records []string // "TTL TYPE DATA"
+	Status  string
+	Records []string // "TTL TYPE DATA"
 }
 
 var (
@@ -161,28 +161,28 @@ var (
 	digRecord = regexp.MustCompile(`(?m)^[^;\s]\S*\s+(\d+)\s+IN\s+(\S+)\s+(.+)$`)
 )
 
-// dig asks the container's resolver.
-func (c container) dig(t testing.TB, name, kind string) reply {
+// Dig asks the container's resolver.
+func (c Container) Dig(t testing.TB, name, kind string) reply {
 	t.Helper()
-	out, err := c.run(t, "dig", "+time=5", "+tries=1", "+noall", "+comments", "+answer", name, kind)
+	out, err := c.Run(t, "dig", "+time=5", "+tries=1", "+noall", "+comments", "+answer", name, kind)
 	status := digStatus.FindStringSubmatch(out)
 	if err != nil || status == nil {
 		t.Fatalf("dig %s %s: %v\n%s", name, kind, err, out)
 	}
-	r := reply{status: status[1]}
+	r := reply{Status: status[1]}
 	for _, record := range digRecord.FindAllStringSubmatch(out, -1) {
-		r.records = append(r.records, strings.Join(record[1:], " "))
+		r.Records = append(r.Records, strings.Join(record[1:], " "))
 	}
-	slices.Sort(r.records)
+	slices.Sort(r.Records)
 	return r
 }
 
-// wantAnswer checks an answer: records are "TTL TYPE DATA", in any order.
-func (c container) wantAnswer(t testing.TB, name, kind, status string, records ...string) {
+// WantAnswer checks an answer: records are "TTL TYPE DATA", in any order.
+func (c Container) WantAnswer(t testing.TB, name, kind, status string, records ...string) {
 	t.Helper()
-	got := c.dig(t, name, kind)
+	got := c.Dig(t, name, kind)
 	slices.Sort(records)
-	if got.status != status || !slices.Equal(got.records, records) {
-		t.Errorf("%s asks %s %s: %s %q, want %s %q", c.Label, name, kind, got.status, got.records, status, records)
+	if got.Status != status || !slices.Equal(got.Records, records) {
+		t.Errorf("%s asks %s %s: %s %q, want %s %q", c.Label, name, kind, got.Status, got.Records, status, records)
 	}
 }

@@ -1,4 +1,4 @@
-package e2e
+package rig
 
 import (
 	"bytes"
@@ -15,13 +15,13 @@ import (
 
 // page is an answer of the router or of the API.
 type page struct {
-	status int
+	Status int
 	header http.Header
-	body   string
+	Body   string
 }
 
-// visit gets a URL from the internet. headers are names and values.
-func (m *machine) visit(url string, headers ...string) (page, error) {
+// Visit gets a URL from the internet. headers are names and values.
+func (m *Machine) Visit(url string, headers ...string) (page, error) {
 	req, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return page{}, err
@@ -29,23 +29,23 @@ func (m *machine) visit(url string, headers ...string) (page, error) {
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	return send(m.client, req)
+	return Send(m.Client, req)
 }
 
-// get is visit for an answer that has to have a status.
-func (m *machine) get(t testing.TB, status int, url string, headers ...string) page {
+// Get is visit for an answer that has to have a status.
+func (m *Machine) Get(t testing.TB, status int, url string, headers ...string) page {
 	t.Helper()
-	p, err := m.visit(url, headers...)
+	p, err := m.Visit(url, headers...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.status != status {
-		t.Fatalf("GET %s: status %d, want %d\n%s", url, p.status, status, p.body)
+	if p.Status != status {
+		t.Fatalf("GET %s: status %d, want %d\n%s", url, p.Status, status, p.Body)
 	}
 	return p
 }
 
-func send(client *http.Client, req *http.Request) (page, error) {
+func Send(client *http.Client, req *http.Request) (page, error) {
 	resp, err := client.Do(req)
 	if err != nil {
 		return page{}, err
@@ -55,16 +55,16 @@ func send(client *http.Client, req *http.Request) (page, error) {
 	return page{resp.StatusCode, resp.Header, string(body)}, err
 }
 
-// read reads the JSON of a page into v.
-func (p page) read(t testing.TB, v any) {
+// Read reads the JSON of a page into v.
+func (p page) Read(t testing.TB, v any) {
 	t.Helper()
-	if err := json.Unmarshal([]byte(p.body), v); err != nil {
-		t.Fatalf("not JSON: %v\n%s", err, p.body)
+	if err := json.Unmarshal([]byte(p.Body), v); err != nil {
+		t.Fatalf("not JSON: %v\n%s", err, p.Body)
 	}
 }
 
-// call sends a request to the API. body is marshalled unless it is bytes.
-func (m *machine) call(t testing.TB, method, url string, body any, authorize func(*http.Request)) page {
+// Call sends a request to the API. body is marshalled unless it is bytes.
+func (m *Machine) Call(t testing.TB, method, url string, body any, authorize func(*http.Request)) page {
 	t.Helper()
 	content, raw := body.([]byte)
 	if !raw && body != nil {
@@ -83,21 +83,21 @@ func (m *machine) call(t testing.TB, method, url string, body any, authorize fun
 	if authorize != nil {
 		authorize(req)
 	}
-	p, err := send(m.client, req)
+	p, err := Send(m.Client, req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
 
-// session logs in to the API.
-func (m *machine) session(t testing.TB) (authorize func(*http.Request)) {
+// Session logs in to the API.
+func (m *Machine) Session(t testing.TB) (authorize func(*http.Request)) {
 	t.Helper()
-	p := m.call(t, http.MethodPost, apiURL+"/v1/tokens/exchange", struct{}{}, func(r *http.Request) { r.SetBasicAuth("", m.token) })
+	p := m.Call(t, http.MethodPost, APIURL+"/v1/tokens/exchange", struct{}{}, func(r *http.Request) { r.SetBasicAuth("", m.token) })
 	var answer struct{ Token string }
-	p.read(t, &answer)
-	if p.status != http.StatusOK || answer.Token == "" {
-		t.Fatalf("cannot log in: status %d: %s", p.status, p.body)
+	p.Read(t, &answer)
+	if p.Status != http.StatusOK || answer.Token == "" {
+		t.Fatalf("cannot log in: status %d: %s", p.Status, p.Body)
 	}
 	return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+answer.Token) }
 }
@@ -105,23 +105,23 @@ func (m *machine) session(t testing.TB) (authorize func(*http.Request)) {
 // patience is how long something that must not answer is waited for.
 const patience = time.Second
 
-// wantClosed checks that an address takes no connection from the internet.
-func (m *machine) wantClosed(t testing.TB, addr string) {
+// WantClosed checks that an address takes no connection from the internet.
+func (m *Machine) WantClosed(t testing.TB, addr string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	conn, err := m.lab.DialInternet(ctx, "tcp4", addr)
+	conn, err := m.Lab.DialInternet(ctx, "tcp4", addr)
 	if err == nil {
 		conn.Close()
 		t.Errorf("%s takes connections from the internet", addr)
 	}
 }
 
-// wantNoAnswer checks that an address answers no DNS question from the
+// WantNoAnswer checks that an address answers no DNS question from the
 // internet.
-func (m *machine) wantNoAnswer(t testing.TB, addr, name string) {
+func (m *Machine) WantNoAnswer(t testing.TB, addr, name string) {
 	t.Helper()
-	conn, err := m.lab.DialInternet(context.Background(), "udp4", addr)
+	conn, err := m.Lab.DialInternet(context.Background(), "udp4", addr)
 	if err != nil {
 		return
 	}

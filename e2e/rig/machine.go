@@ -1,4 +1,4 @@
-package e2e
+package rig
 
 import (
 	"bufio"
@@ -20,28 +20,29 @@ import (
 )
 
 const (
-	baseDomain = "atoll.localhost"
+	BaseDomain = "atoll.localhost"
 	apiAddr    = lab.ServerAddr + ":7000"
-	apiURL     = "http://" + apiAddr
+	APIURL     = "http://" + apiAddr
 )
 
-// machine is a server, as an operator would run it, and the internet.
-type machine struct {
-	lab    *lab.Lab
-	bin    string
-	stack  string
-	data   string
-	run    string
-	token  string
-	client *http.Client // a visitor from the internet
+// Machine is a server, as an operator would run it, and the internet.
+type Machine struct {
+	options Options
+	Lab     *lab.Lab
+	bin     string
+	stack   string
+	data    string
+	run     string
+	token   string
+	Client  *http.Client // a visitor from the internet
 
 	mu     sync.Mutex
 	server *os.Process
 	exited chan struct{}
 }
 
-func newMachine() (*machine, error) {
-	m := &machine{stack: os.Getenv("STACK_DIR")}
+func newMachine(options Options) (*Machine, error) {
+	m := &Machine{options: options, stack: os.Getenv("STACK_DIR")}
 	if m.stack == "" {
 		m.stack = "/var/lib/atoll-cache/stack"
 	}
@@ -53,7 +54,7 @@ func newMachine() (*machine, error) {
 		return nil, fmt.Errorf("there is no stack image in %s: run `make stack` first, or set STACK_DIR", m.stack)
 	}
 	// The lab goes first: it ends what a killed run left.
-	if m.lab, err = lab.New(fmt.Sprintf("e2e-%d", os.Getpid()), lab.Options{Records: []string{"*." + baseDomain + ". 60 IN A " + lab.ServerAddr}}); err != nil {
+	if m.Lab, err = lab.New(fmt.Sprintf("e2e-%d", os.Getpid()), lab.Options{Records: []string{"*." + BaseDomain + ". 60 IN A " + lab.ServerAddr}}); err != nil {
 		return nil, err
 	}
 	if err := m.setUp(); err != nil {
@@ -66,11 +67,11 @@ func newMachine() (*machine, error) {
 func programs() (string, error) {
 	dir := os.Getenv("ATOLL_BIN")
 	if dir == "" {
-		dir = filepath.Join("..", "bin")
+		dir = filepath.Join(root(), "bin")
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("cannot find the programs: %w", err)
 	}
 	for _, name := range []string{"atoll", "atoll-logger"} {
 		if _, err := exec.LookPath(filepath.Join(dir, name)); err != nil {
@@ -80,15 +81,29 @@ func programs() (string, error) {
 	return dir, nil
 }
 
-func (m *machine) setUp() error {
+// root is the project's top folder. Tests run in the folder of their suite.
+func root() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		panic(err)
+	}
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	panic("the tests do not run within the project's folder")
+}
+
+func (m *Machine) setUp() error {
 	if err := removeStaleData(); err != nil {
 		return fmt.Errorf("cannot remove what an earlier run left: %w", err)
 	}
-	m.data, m.run = dataOf(m.lab.Name()), filepath.Join(m.lab.Dir(), "run")
+	m.data, m.run = dataOf(m.Lab.Name()), filepath.Join(m.Lab.Dir(), "run")
 	if err := os.WriteFile(m.resolvConf(), []byte("nameserver "+lab.InternetAddr+"\n"), 0o644); err != nil {
 		return err
 	}
-	tokenFile := filepath.Join(m.lab.Dir(), "token")
+	tokenFile := filepath.Join(m.Lab.Dir(), "token")
 	args := []string{"init", "--data-dir", m.data, "--run-dir", m.run, "--username", "ada", "--email", "ada@example.test", "--token-file", tokenFile}
 	if out, err := exec.Command(filepath.Join(m.bin, "atoll"), args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("atoll init: %w: %s", err, out)
@@ -98,13 +113,13 @@ func (m *machine) setUp() error {
 		return err
 	}
 	m.token = strings.TrimSpace(string(token))
-	m.client = m.lab.HTTPClient()
-	m.client.Timeout = 20 * time.Second
-	return m.start()
+	m.Client = m.Lab.HTTPClient()
+	m.Client.Timeout = 20 * time.Second
+	return m.Start()
 }
 
-// start starts the server and waits until its API answers.
-func (m *machine) start() error {
+// Start starts the server and waits until its API answers.
+func (m *Machine) Start() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	log, err := os.OpenFile(m.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
@@ -112,10 +127,12 @@ func (m *machine) start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := m.lab.Server().Command(context.Background(), filepath.Join(m.bin, "atoll"), "server",
-		"--data-dir", m.data, "--run-dir", m.run, "--bpffs", m.lab.BPFFS(), "--stack-dir", m.stack,
-		"--resolv-conf", m.resolvConf(), "--base-domain", baseDomain, "--cgroup-parent", m.lab.CgroupParent()+"/atoll",
+	cmd := m.Lab.Server().Command(context.Background(), filepath.Join(m.bin, "atoll"), "server",
+		"--data-dir", m.data, "--run-dir", m.run, "--bpffs", m.Lab.BPFFS(), "--stack-dir", m.stack,
+		"--resolv-conf", m.resolvConf(), "--base-domain", BaseDomain, "--cgroup-parent", m.Lab.CgroupParent()+"/atoll",
 		"--api-listen", apiAddr, "--node", "e2e")
+	cmd.Args = append(cmd.Args, m.options.ServerArgs...)
+	cmd.Env = append(cmd.Environ(), m.options.ServerEnv...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// Of a session of its own: Ctrl-C is for the tests, which then stop it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -131,10 +148,10 @@ func (m *machine) start() error {
 	return m.awaitAPI(exited)
 }
 
-func (m *machine) awaitAPI(exited <-chan struct{}) error {
+func (m *Machine) awaitAPI(exited <-chan struct{}) error {
 	limit := time.After(2 * time.Minute)
 	for {
-		resp, err := m.client.Get(apiURL + "/healthz")
+		resp, err := m.Client.Get(APIURL + "/healthz")
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
@@ -143,19 +160,19 @@ func (m *machine) awaitAPI(exited <-chan struct{}) error {
 		}
 		select {
 		case <-exited:
-			return fmt.Errorf("the server ended at its start:\n%s", m.serverLog(20))
+			return fmt.Errorf("the server ended at its start:\n%s", m.ServerLog(20))
 		case <-limit:
-			return fmt.Errorf("the server does not answer (%v):\n%s", err, m.serverLog(20))
+			return fmt.Errorf("the server does not answer (%v):\n%s", err, m.ServerLog(20))
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
 
-// kill ends the server as a crash would.
-func (m *machine) kill() error { return m.end(syscall.SIGKILL) }
+// Kill ends the server as a crash would.
+func (m *Machine) Kill() error { return m.End(syscall.SIGKILL) }
 
-// end sends the server a signal and waits for its end.
-func (m *machine) end(sig syscall.Signal) error {
+// End sends the server a signal and waits for its end.
+func (m *Machine) End(sig syscall.Signal) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.server == nil {
@@ -175,12 +192,12 @@ func (m *machine) end(sig syscall.Signal) error {
 
 // close removes everything. Processes that do not end by themselves are
 // killed with the lab.
-func (m *machine) close() error {
+func (m *Machine) close() error {
 	var errs []error
 	if m.server != nil {
-		errs = append(errs, m.end(syscall.SIGTERM))
+		errs = append(errs, m.End(syscall.SIGTERM))
 	}
-	errs = append(errs, m.lab.Close())
+	errs = append(errs, m.Lab.Close())
 	if m.data != "" {
 		errs = append(errs, removeData(m.data))
 	}
@@ -229,11 +246,15 @@ func removeData(dir string) error {
 	return os.RemoveAll(dir)
 }
 
-func (m *machine) resolvConf() string { return filepath.Join(m.lab.Dir(), "resolv.conf") }
-func (m *machine) logPath() string    { return filepath.Join(m.lab.Dir(), "server.log") }
+// RunDir is the server's run folder, DataDir its data folder.
+func (m *Machine) RunDir() string  { return m.run }
+func (m *Machine) DataDir() string { return m.data }
 
-// serverLog is the last n lines that the server wrote.
-func (m *machine) serverLog(n int) string {
+func (m *Machine) resolvConf() string { return filepath.Join(m.Lab.Dir(), "resolv.conf") }
+func (m *Machine) logPath() string    { return filepath.Join(m.Lab.Dir(), "server.log") }
+
+// ServerLog is the last n lines that the server wrote.
+func (m *Machine) ServerLog(n int) string {
 	text, err := os.ReadFile(m.logPath())
 	if err != nil {
 		return err.Error()
@@ -242,9 +263,9 @@ func (m *machine) serverLog(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// leakedQuestions are the private names that the upstream resolver was asked.
-func (m *machine) leakedQuestions() []string {
-	questions, err := m.lab.UpstreamQuestions()
+// LeakedQuestions are the private names that the upstream resolver was asked.
+func (m *Machine) LeakedQuestions() []string {
+	questions, err := m.Lab.UpstreamQuestions()
 	if err != nil {
 		return []string{err.Error()}
 	}
