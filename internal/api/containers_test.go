@@ -80,13 +80,25 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestPsShowsWhoHasTheNumberFirst: as the numbered name does.
+func TestPsShowsWhoHasTheNumberFirst(t *testing.T) {
+	s := newServer(t)
+	app := s.createApp("some-app")
+	for id, state := range map[string]platform.InstanceState{"c1": platform.InstanceDraining, "c2": platform.InstanceRunning} {
+		s.roster.Put(platform.Instance{ID: id, AppID: app.ID, Type: "api", Kind: platform.KindApp, Number: 1, Generation: 1, Active: true, State: state, Size: "M"})
+	}
+	a := s.ask("GET", "/v1/apps/some-app/ps", "", 200)
+	a.want("c2", "containers", 0, "id")
+	a.want("c1", "containers", 1, "id")
+}
+
 func TestPsShowsTheRoster(t *testing.T) {
 	s := newServer(t)
 	app := s.createApp("some-app")
 	started := time.Now()
 	s.roster.Put(platform.Instance{ID: "c2", AppID: app.ID, Type: "web", Kind: platform.KindApp, Number: 1, Active: true,
 		State: platform.InstanceRunning, PrivateAddr: netip.MustParseAddr("10.240.0.2"), Size: "L", Command: "serve", CreatedAt: started, StartedAt: started})
-	s.roster.Observe("c2", platform.Observation{Ready: true, Listeners: []platform.Listener{{Protocol: "tcp", Addr: netip.MustParseAddr("0.0.0.0"), Port: 8080}}})
+	s.roster.Observe("c2", started, platform.Observation{Ready: true, Listeners: []platform.Listener{{Protocol: "tcp", Addr: netip.MustParseAddr("0.0.0.0"), Port: 8080}}})
 	s.roster.Put(platform.Instance{ID: "c1", AppID: app.ID, Type: "one-off", Kind: platform.KindOneOff, Number: 4, State: platform.InstanceCrashed, Reason: "exit code 1", Size: "M"})
 	s.roster.Put(platform.Instance{ID: "c3", AppID: "ap-other", Type: "web", Number: 1})
 

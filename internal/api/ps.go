@@ -1,6 +1,8 @@
 package api
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/atollhq/atoll/internal/platform"
@@ -51,12 +53,24 @@ func (a *API) ps(q *request) (response, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, _ := a.Roster.Snapshot()
+	all, _ := a.Roster.Snapshot()
+	rows := slices.DeleteFunc(slices.Clone(all), func(i platform.Instance) bool { return i.AppID != app.ID })
+	// Of several with the same number, first the one whose number it is.
+	slices.SortStableFunc(rows, func(x, y platform.Instance) int {
+		if order := cmp.Or(cmp.Compare(x.Type, y.Type), cmp.Compare(x.Number, y.Number)); order != 0 {
+			return order
+		}
+		switch {
+		case x.Precedes(y):
+			return -1
+		case y.Precedes(x):
+			return 1
+		}
+		return 0
+	})
 	list := []containerJSON{}
 	for _, i := range rows {
-		if i.AppID == app.ID {
-			list = append(list, showContainer(app, i))
-		}
+		list = append(list, showContainer(app, i))
 	}
 	return ok(object{"containers": list})
 }

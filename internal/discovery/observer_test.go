@@ -342,7 +342,7 @@ func eventually(t *testing.T, ok func() bool, what func() string) {
 
 func TestPauses(t *testing.T) {
 	w := newWatcher(Config{SettleTime: time.Hour}, instance("a", "api"))
-	for age, want := range map[time.Duration]time.Duration{0: fastest, 2 * time.Second: 100 * time.Millisecond, time.Minute: slowest} {
+	for age, want := range map[time.Duration]time.Duration{0: fastest, 5 * time.Second: 50 * time.Millisecond, time.Minute: brief, 2 * time.Minute: slowest} {
 		if got := w.next(0, false, age); got != want {
 			t.Errorf("not ready at the age of %v: %v, want %v", age, got, want)
 		}

@@ -13,10 +13,11 @@ import (
 
 // How often a process is looked at. One look costs about 0.1 ms of CPU.
 const (
-	// Until it is ready: at first every fastest, later so that it is found
-	// ready at most a twentieth of its age late, but never later than
-	// slowest.
+	// Until it is ready: names and routes follow from it, so that it is found
+	// ready at most briefly late in its first minute. What is not ready by
+	// then has a fault, and is looked at every slowest.
 	fastest = 25 * time.Millisecond
+	brief   = 100 * time.Millisecond
 	slowest = 500 * time.Millisecond
 	// Afterwards: after a change every restless, slowing down to restful.
 	restless = time.Second
@@ -84,7 +85,10 @@ func (w *watcher) next(last time.Duration, changed bool, age time.Duration) time
 		}
 		return min(max(last+last/2, restless), restful)
 	}
-	pause := min(max(age/20, fastest), slowest)
+	pause := min(max(age/100, fastest), brief)
+	if age > time.Minute {
+		pause = slowest
+	}
 	if !platform.IsPublic(w.inst.Type) {
 		if left := w.cfg.SettleTime - time.Since(w.started); left > 0 {
 			pause = min(pause, left)
@@ -105,11 +109,10 @@ func (w *watcher) look(ctx context.Context) bool {
 	}
 	changed := o.Ready != w.seen.Ready || !slices.Equal(o.Listeners, w.seen.Listeners)
 	w.seen = o
-	// The row may already be that of the next process, of which this says
-	// nothing. Written even when nothing changed: the row may be a new one
-	// for the same process.
-	if row, ok := w.cfg.Roster.Get(w.inst.ID); ok && ctx.Err() == nil && row.StartedAt.Equal(w.inst.StartedAt) {
-		w.cfg.Roster.Observe(w.inst.ID, o)
+	// Written even when nothing changed: the row may be a new one for the
+	// same process.
+	if ctx.Err() == nil {
+		w.cfg.Roster.Observe(w.inst.ID, w.inst.StartedAt, o)
 	}
 	return changed
 }

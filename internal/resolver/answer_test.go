@@ -35,6 +35,8 @@ func TestAnswersToPrivateNames(t *testing.T) {
 		{"the bare app is its web containers", askWeb1, long("", shop, red), dns.TypeA, ok, webs},
 		{"short", askWeb1, "shop-app.internal.", dns.TypeA, ok, webs},
 		{"web by name", askWeb1, long("web.", shop, red), dns.TypeA, ok, webs},
+		{"any mixture of cases", askWeb1, "wEb.Shop-aPP.INTernal.", dns.TypeA, ok, webs},
+		{"a capital of a type", askWeb1, "worker.shop-app.internal.", dns.TypeTXT, ok, nil},
 		{"any case", askWeb1, strings.ToUpper(long("web.", shop, red)), dns.TypeA, ok, webs},
 		{"ANY gets the addresses", askWeb1, "web.shop-app.internal.", dns.TypeANY, ok, webs},
 		{"type: in service only", askWeb1, "api.shop-app.internal.", dns.TypeA, ok, []string{"10.240.0.21", "10.240.1.24", "10.240.1.25"}},
@@ -75,6 +77,14 @@ func TestAnswersToPrivateNames(t *testing.T) {
 		{"no IPv6", askWeb1, "web.shop-app.internal.", dns.TypeAAAA, ok, nil},
 		{"no MX", askWeb1, "shop-app.internal.", dns.TypeMX, ok, nil},
 		{"no TXT", askWeb1, "1.web.shop-app.internal.", dns.TypeTXT, ok, nil},
+		{"no SRV", askWeb1, "shop-app.internal.", dns.TypeSRV, ok, nil},
+		{"no CNAME", askWeb1, "shop-app.internal.", dns.TypeCNAME, ok, nil},
+		{"no NS", askWeb1, "api.shop-app.internal.", dns.TypeNS, ok, nil},
+		{"no HTTPS", askWeb1, "web.shop-app.internal.", dns.TypeHTTPS, ok, nil},
+		{"no CAA", askWeb1, "1.api.shop-app.internal.", dns.TypeCAA, ok, nil},
+		{"no SOA below the zone", askWeb1, "shop-app.internal.", dns.TypeSOA, ok, nil},
+		{"no DS", askWeb1, "internal.", dns.TypeDS, ok, nil},
+		{"ANY of a type at 0", askWeb1, "clock.shop-app.internal.", dns.TypeANY, ok, nil},
 		{"an unknown type of record", askWeb1, "shop-app.internal.", 65280, ok, nil},
 		{"no IPv6 of nothing", askWeb1, "nobody.internal.", dns.TypeAAAA, nx, nil},
 		{"branch: zone", askWeb1, "internal.", dns.TypeA, ok, nil},
@@ -117,6 +127,49 @@ func wantSOA(t *testing.T, m *dns.Msg, apex string) {
 	}
 }
 
+func TestZoneHasAnSOA(t *testing.T) {
+	r, d := world()
+	res := start(t, r, d)
+	m := ask(t, res, askWeb1, "Internal.", dns.TypeSOA)
+	if len(m.Answer) != 1 || m.Answer[0].Header().Name != "Internal." || m.Answer[0].(*dns.SOA).Minttl != 5 {
+		t.Errorf("got %v", m)
+	}
+	if m := ask(t, res, askNobody, "internal.", dns.TypeSOA); m.Rcode != dns.RcodeNameError {
+		t.Errorf("a stranger got %v", m)
+	}
+}
+
+// TestScaledDownAndUpAgain: the former container with the number drains
+// while the new one is there already.
+func TestScaledDownAndUpAgain(t *testing.T) {
+	r, d := world()
+	res := start(t, r, d)
+	const name, former, newcomer = "6.api.shop-app.internal.", "10.240.0.61", "10.240.0.62"
+	first := instance("a6", red, shop, "shop-app", "api", 6, former, "127.0.0.61", state(platform.InstanceDraining))
+	// The order of ids must not decide.
+	second := instance("a5", red, shop, "shop-app", "api", 6, newcomer, "127.0.0.62", unready)
+	first.CreatedAt, second.CreatedAt = time.Unix(10, 0), time.Unix(20, 0)
+	r.Put(first)
+	if m := ask(t, res, askWeb1, name, dns.TypeA); m.Rcode != dns.RcodeNameError {
+		t.Errorf("while the only one drains: %v", m)
+	}
+	if got := addrsIn(ask(t, res, "127.0.0.61", name, dns.TypeA)); !slices.Equal(got, []string{former}) {
+		t.Errorf("the draining one no longer finds itself: %v", got)
+	}
+	for _, step := range []struct {
+		why   string
+		state platform.InstanceState
+		ready bool
+	}{{"starting", platform.InstanceStarting, false}, {"running", platform.InstanceRunning, false}, {"ready", platform.InstanceRunning, true}, {"crashed", platform.InstanceCrashed, true}} {
+		second.State = step.state
+		r.Put(second)
+		r.Observe("a5", second.StartedAt, platform.Observation{Ready: step.ready})
+		if got := addrsIn(ask(t, res, askWeb1, name, dns.TypeA)); !slices.Equal(got, []string{newcomer}) {
+			t.Errorf("the new one is %s: %v, want %s", step.why, got, newcomer)
+		}
+	}
+}
+
 func TestReverseNames(t *testing.T) {
 	r, d := world()
 	up := &recorder{}
@@ -126,12 +179,19 @@ func TestReverseNames(t *testing.T) {
 		{"the new generation too", askWeb1, "22.0.240.10.in-addr.arpa.", long("1.api.", shop, red), ""},
 		{"a one-off", askWeb1, "1.3.240.10.IN-ADDR.arpa.", long("1.one-off.", shop, red), ""},
 		{"the same address in another network", askNavy, "1.0.240.10.in-addr.arpa.", long("1.web.", navy, blue), ""},
-		{"an address only the other network has", askNavy, "2.0.240.10.in-addr.arpa.", "", "240.10.in-addr.arpa."},
-		{"nobody's address", askWeb1, "9.3.240.10.in-addr.arpa.", "", "240.10.in-addr.arpa."},
-		{"a label too many", askWeb1, "lb.2.0.240.10.in-addr.arpa.", "", "240.10.in-addr.arpa."},
-		{"a stranger asks", askNobody, "2.0.240.10.in-addr.arpa.", "", "240.10.in-addr.arpa."},
+		{"an address only the other network has", askNavy, "2.0.240.10.in-addr.arpa.", "", "10.in-addr.arpa."},
+		{"nobody's address", askWeb1, "9.3.240.10.in-addr.arpa.", "", "10.in-addr.arpa."},
+		{"a label too many", askWeb1, "lb.2.0.240.10.in-addr.arpa.", "", "10.in-addr.arpa."},
+		{"leading zeros", askWeb1, "02.0.240.10.in-addr.arpa.", "", "10.in-addr.arpa."},
+		{"a stranger asks", askNobody, "2.0.240.10.in-addr.arpa.", "", "10.in-addr.arpa."},
+		{"a stranger asks for a branch", askNobody, "240.10.in-addr.arpa.", "", "10.in-addr.arpa."},
 		{"the outside network", askWeb1, "1.0.17.172.in-addr.arpa.", "", "17.172.in-addr.arpa."},
-		{"all of the outside network", askWeb1, "17.172.in-addr.arpa.", "", "17.172.in-addr.arpa."},
+		{"another private range", askWeb1, "1.2.3.10.in-addr.arpa.", "", "10.in-addr.arpa."},
+		{"a part of another private range", askWeb1, "3.10.in-addr.arpa.", "", "10.in-addr.arpa."},
+		{"the last of 172.16.0.0/12", askWeb1, "1.2.31.172.in-addr.arpa.", "", "31.172.in-addr.arpa."},
+		{"a home network", askWeb1, "1.2.168.192.in-addr.arpa.", "", "168.192.in-addr.arpa."},
+		{"link-local", askWeb1, "254.169.254.169.in-addr.arpa.", "", "254.169.in-addr.arpa."},
+		{"loopback", askWeb1, "1.0.0.127.in-addr.arpa.", "", "127.in-addr.arpa."},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			m := ask(t, res, c.from, c.name, dns.TypePTR)
@@ -142,24 +202,35 @@ func TestReverseNames(t *testing.T) {
 				wantSOA(t, m, c.apex)
 				return
 			}
-			if len(m.Answer) != 1 || m.Answer[0].(*dns.PTR).Ptr != c.want {
+			if len(m.Answer) != 1 || m.Answer[0].(*dns.PTR).Ptr != c.want || m.Answer[0].Header().Ttl != 5 {
 				t.Errorf("got %v, want %s", m.Answer, c.want)
 			}
 		})
 	}
-	if m := ask(t, res, askWeb1, "0.240.10.in-addr.arpa.", dns.TypePTR); m.Rcode != dns.RcodeSuccess {
-		t.Errorf("a branch of the reverse tree: got %s, want NOERROR", dns.RcodeToString[m.Rcode])
+	for _, branch := range []string{"10.in-addr.arpa.", "240.10.in-addr.arpa.", "3.240.10.in-addr.arpa.", "17.172.in-addr.arpa."} {
+		for _, qtype := range []uint16{dns.TypePTR, dns.TypeNS, dns.TypeDS} {
+			if m := ask(t, res, askWeb1, branch, qtype); m.Rcode != dns.RcodeSuccess || len(m.Ns) != 1 {
+				t.Errorf("a branch of the reverse tree: got %v, want no data", m)
+			}
+		}
 	}
-	if m := ask(t, res, askWeb1, "2.0.240.10.in-addr.arpa.", dns.TypeA); m.Rcode != dns.RcodeSuccess || len(m.Ns) != 1 {
-		t.Errorf("A of a reverse name: got %v, want no data", m)
+	if m := ask(t, res, askWeb1, "10.in-addr.arpa.", dns.TypeSOA); len(m.Answer) != 1 {
+		t.Errorf("SOA of a reverse zone: %v", m)
+	}
+	for _, qtype := range []uint16{dns.TypeA, dns.TypeTXT} {
+		if m := ask(t, res, askWeb1, "2.0.240.10.in-addr.arpa.", qtype); m.Rcode != dns.RcodeSuccess || len(m.Ns) != 1 {
+			t.Errorf("another type at a reverse name: got %v, want no data", m)
+		}
 	}
 	if got := up.asked(); len(got) != 0 {
 		t.Fatalf("reverse names of ours went upstream: %v", got)
 	}
-	ask(t, res, askWeb1, "1.2.0.192.in-addr.arpa.", dns.TypePTR)
-	ask(t, res, askWeb1, "10.in-addr.arpa.", dns.TypePTR)
-	if got := up.asked(); len(got) != 2 {
-		t.Fatalf("other reverse names: upstream saw %v, want two", got)
+	public := []string{"1.2.0.192.in-addr.arpa.", "1.0.32.172.in-addr.arpa.", "1.0.15.172.in-addr.arpa.", "172.in-addr.arpa.", "1.1.169.192.in-addr.arpa.", "in-addr.arpa.", "1.0.0.ip6.arpa."}
+	for _, name := range public {
+		ask(t, res, askWeb1, name, dns.TypePTR)
+	}
+	if diff := cmp.Diff(public, up.asked()); diff != "" {
+		t.Fatalf("other reverse names upstream (-want +got):\n%s", diff)
 	}
 }
 
@@ -192,7 +263,7 @@ func TestAnswerFollowsTheRosterAtOnce(t *testing.T) {
 		if got := addrsIn(ask(t, res, askWeb1, name, dns.TypeA)); len(got) != 2 {
 			t.Fatalf("before it is ready: %v", got)
 		}
-		r.Observe("extra", platform.Observation{Ready: true})
+		r.Observe("extra", extra.StartedAt, platform.Observation{Ready: true})
 		if got := addrsIn(ask(t, res, askWeb1, name, dns.TypeA)); !slices.Contains(got, "10.240.0.9") {
 			t.Fatalf("ready, but not in the name: %v", got)
 		}
@@ -228,29 +299,70 @@ func crowd(n int) *roster.Roster {
 	for i := range n {
 		private := netip.AddrFrom4([4]byte{10, 240, byte(i >> 8), byte(i + 1)})
 		outside := netip.AddrFrom4([4]byte{127, 0, 1 + byte(i>>8), byte(i + 1)})
-		id := fmt.Sprint("c", i)
-		r.Put(instance(id, red, shop, "shop-app", "api", i+1, private.String(), outside.String()))
-		r.Observe(id, platform.Observation{Ready: true})
+		inst := instance(fmt.Sprint("c", i), red, shop, "shop-app", "api", i+1, private.String(), outside.String())
+		r.Put(inst)
+		r.Observe(inst.ID, inst.StartedAt, platform.Observation{Ready: true})
 	}
 	return r
 }
 
 func TestLargeAnswers(t *testing.T) {
+	for _, n := range []int{29, 50, 1000} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) { testLargeAnswers(t, n) })
+	}
+}
+
+func testLargeAnswers(t *testing.T, n int) {
 	_, d := world()
-	res := start(t, crowd(50), d)
+	res := start(t, crowd(n), d)
 	const from, name = "127.0.1.1", "api.shop-app.internal."
-	plain := ask(t, res, from, name, dns.TypeA)
-	if !plain.Truncated || size(plain) > 512 || len(plain.Answer) == 0 {
-		t.Errorf("without EDNS: TC=%v, %d records, %d bytes; want TC and at most 512 bytes", plain.Truncated, len(plain.Answer), size(plain))
+	for _, c := range []struct {
+		network string
+		edns    uint16
+		limit   int
+	}{
+		{"udp", 0, 512}, {"udp", 100, 512}, {"udp", 700, 700}, {"udp", 1232, 1232}, {"udp", 4096, 1232},
+		{"tcp", 0, 65535}, {"tcp", 512, 65535},
+	} {
+		m := message(name, dns.TypeA)
+		room := c.limit - 12 - (len(name) + 1 + 4)
+		if c.edns > 0 {
+			m.SetEdns0(c.edns, false)
+			room -= 11
+		}
+		got := exchange(t, res, c.network, from, m)
+		want := min(n, room/16)
+		if got.Truncated != (want < n) || len(got.Answer) != want || size(got) > c.limit {
+			t.Errorf("%s, EDNS %d: TC=%v, %d records, %d bytes; want %d records of %d in at most %d bytes", c.network, c.edns, got.Truncated, len(got.Answer), size(got), want, n, c.limit)
+		}
+		if opt := got.IsEdns0(); (opt != nil) != (c.edns > 0) || opt != nil && opt.UDPSize() != 1232 {
+			t.Errorf("%s, EDNS %d: OPT %v, want 1232 advertised", c.network, c.edns, opt)
+		}
+		if addrs := addrsIn(got); len(slices.Compact(addrs)) != want {
+			t.Errorf("%s, EDNS %d: an address came twice", c.network, c.edns)
+		}
 	}
-	m := question(name, dns.TypeA)
-	m.SetEdns0(4096, false)
-	edns := exchange(t, res, "udp", from, m)
-	if edns.Truncated || len(edns.Answer) != 50 || edns.IsEdns0() == nil || edns.IsEdns0().UDPSize() != 1232 {
-		t.Errorf("with EDNS: TC=%v, %d records, OPT %v; want all 50 and 1232 advertised", edns.Truncated, len(edns.Answer), edns.IsEdns0())
+}
+
+// TestTruncatedAnswersVary: clients that use a cut answer instead of asking
+// again by TCP must not all end at the same few containers.
+func TestTruncatedAnswersVary(t *testing.T) {
+	_, d := world()
+	res := start(t, crowd(200), d)
+	seen := map[string]int{}
+	for range 400 {
+		for _, a := range addrsIn(ask(t, res, "127.0.1.1", "api.shop-app.internal.", dns.TypeA)) {
+			seen[a]++
+		}
 	}
-	if stream := exchange(t, res, "tcp", from, question(name, dns.TypeA)); stream.Truncated || len(stream.Answer) != 50 {
-		t.Errorf("TCP: TC=%v, %d records; want all 50", stream.Truncated, len(stream.Answer))
+	// 29 of 200 fit, so each is expected 58 times.
+	for a, n := range seen {
+		if n < 20 || n > 110 {
+			t.Errorf("%s was in %d of 400 answers", a, n)
+		}
+	}
+	if len(seen) != 200 {
+		t.Errorf("only %d of 200 addresses were ever given", len(seen))
 	}
 }
 

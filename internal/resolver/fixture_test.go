@@ -91,7 +91,7 @@ func world() (*roster.Roster, *directory.Directory) {
 		instance("n1", blue, navy, "navy-app", "web", 1, "10.240.0.1", askNavy),
 	} {
 		r.Put(i)
-		r.Observe(i.ID, i.Observation)
+		r.Observe(i.ID, i.StartedAt, i.Observation)
 	}
 	return r, d
 }
@@ -119,7 +119,7 @@ func start(t testing.TB, r *roster.Roster, d *directory.Directory, upstreams ...
 	return res
 }
 
-func question(name string, qtype uint16) *dns.Msg {
+func message(name string, qtype uint16) *dns.Msg {
 	m := new(dns.Msg)
 	m.SetQuestion(name, qtype)
 	m.Question[0].Name = name
@@ -143,7 +143,7 @@ func exchange(t testing.TB, res *Resolver, network, from string, m *dns.Msg) *dn
 
 func ask(t testing.TB, res *Resolver, from, name string, qtype uint16) *dns.Msg {
 	t.Helper()
-	return exchange(t, res, "udp", from, question(name, qtype))
+	return exchange(t, res, "udp", from, message(name, qtype))
 }
 
 // addrsIn returns the A records of a reply, sorted.

@@ -1,91 +1,53 @@
 package resolver
 
-import (
-	"net/netip"
-	"strings"
+import "net/netip"
 
-	"github.com/atollhq/atoll/internal/platform"
-)
-
-// finding is what the index knows about a name of the private zone.
-type finding struct {
-	// exists is false for NXDOMAIN.
-	exists bool
-	// addrs are the A records; shared, not to be modified.
-	addrs []netip.Addr
+// lookup answers for a name under internal. (on the wire, in lower case),
+// asked by the container with the given source address. addrs are shared, not
+// to be modified.
+func (ix *index) lookup(source netip.Addr, name []byte) (addrs [][4]byte, exists bool) {
+	who := ix.asker(source)
+	if who == nil {
+		return nil, false
+	}
+	zone := who.zone.built()
+	addrs, exists = zone.names[string(name)]
+	// Its own number is always itself, whoever else has it now.
+	if who.self != nil && (string(name) == who.long || string(name) == who.short) {
+		return who.self, true
+	}
+	return addrs, exists
 }
 
-var nothing = finding{}
-
-// lookup answers for one name under internal., asked by the container with
-// the given source address.
-func (ix *index) lookup(source netip.Addr, name string) finding {
-	who, known := ix.askers[source]
-	if !known {
-		return nothing
-	}
-	if who.zone.isBranch(name) {
-		return finding{exists: true}
-	}
-	n, ok := platform.ParsePrivateName(name)
-	if !ok {
-		return nothing
-	}
-	var a *app
-	if n.AppName != "" {
-		a = who.zone.byName[n.AppName]
-	} else if n.NetworkID == who.zone.id {
-		a = who.zone.byID[n.AppID]
-	}
-	if a == nil {
-		return nothing
-	}
-	if n.Number > 0 && n.Number == who.self.Number && n.Type == who.self.Type &&
-		a == who.zone.byID[who.self.AppID] && who.addr.IsValid() {
-		return finding{exists: true, addrs: []netip.Addr{who.addr.Unmap()}}
-	}
-	return a.find(n)
-}
-
-// find answers for a name of this app.
-func (a *app) find(n platform.PrivateName) finding {
-	s := a.services[n.ServiceType()]
+// owner is the numbered name of a private address in the asker's network, on
+// the wire; "" when there is none or the asker is unknown. exists is also
+// true for a name above addresses of the private range.
+func (ix *index) owner(source netip.Addr, name reverseName) (owner string, exists bool) {
+	who := ix.asker(source)
 	switch {
-	case s == nil:
-		// The app's bare name exists also when it has no web type.
-		return finding{exists: n.Type == ""}
-	case n.Number == 0:
-		return finding{exists: true, addrs: s.addrs}
+	case who == nil:
+		return "", false
+	case name.branch():
+		return "", true
+	case name.n < 4 || name.extra:
+		return "", false
 	}
-	m, ok := s.members[n.Number]
-	if !ok {
-		return nothing
-	}
-	if !m.addr.IsValid() {
-		return finding{exists: true}
-	}
-	return finding{exists: true, addrs: []netip.Addr{m.addr}}
+	owner, exists = who.zone.built().owners[name.octets]
+	return owner, exists
 }
 
-// isBranch reports whether name has no records itself but names below it
-// (an empty non-terminal, RFC 8020).
-func (z *zone) isBranch(name string) bool {
-	switch name = strings.ToLower(name); name {
-	case platform.PrivateZone, longZone:
-		return true
-	default:
-		return name == z.id+"."+longZone
+func (ix *index) asker(source netip.Addr) *asker {
+	if !source.Is4() {
+		return nil
 	}
+	return ix.askers[source.As4()]
 }
 
-const longZone = "private-network." + platform.PrivateZone
-
-// owner is the numbered name of a private address in the asker's network,
-// "" when there is none or the asker is unknown.
-func (ix *index) owner(source, addr netip.Addr) string {
-	who, known := ix.askers[source]
-	if !known {
-		return ""
+// describe says for people who asks.
+func (ix *index) describe(source netip.Addr) string {
+	who := ix.asker(source)
+	if who == nil {
+		return "none of an app"
 	}
-	return who.zone.owners[addr]
+	return who.inst.AppName + " " + who.inst.Label()
 }

@@ -2,12 +2,15 @@ package resolver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/atollhq/atoll/internal/directory"
 	"github.com/atollhq/atoll/internal/roster"
@@ -28,8 +31,12 @@ type Config struct {
 	// OutsideNetwork is the range whose reverse names stay here; the zero
 	// value means DefaultOutsideNetwork.
 	OutsideNetwork netip.Prefix
-	Roster         *roster.Roster
-	Directory      *directory.Directory
+	// QuestionRate is how many UDP questions one container may ask in a
+	// second; more are dropped. 0 means 10000, enough for 5000 new
+	// connections by name in each.
+	QuestionRate int
+	Roster       *roster.Roster
+	Directory    *directory.Directory
 	// Log defaults to slog.Default().
 	Log *slog.Logger
 }
@@ -51,6 +58,41 @@ type Resolver struct {
 	// name resolution away from the others.
 	forwards *limiter
 	streams  *limiter
+
+	// guard is nil where the kernel does not allow it (tests without root).
+	guard   *guard
+	closing sync.Once
+
+	forwarded, unanswered atomic.Uint64
+}
+
+// Counters says what happened since the start.
+type Counters struct {
+	// Forwarded counts questions that were sent to an upstream, Unanswered
+	// those of them that none answered (SERVFAIL).
+	Forwarded, Unanswered uint64
+	// RefusedQuestions counts outside names that got SERVFAIL, and
+	// RefusedStreams TCP connections that were closed, because the asker, or
+	// all askers together, had too many under way.
+	RefusedQuestions, RefusedStreams uint64
+	// Dropped counts UDP questions that came faster than an asker may ask, by
+	// source address; only recent askers are in it.
+	Dropped map[netip.Addr]uint64
+}
+
+// Counters may be called at any time.
+func (r *Resolver) Counters() Counters {
+	c := Counters{
+		Forwarded: r.forwarded.Load(), Unanswered: r.unanswered.Load(),
+		RefusedQuestions: r.forwards.refused.Load(), RefusedStreams: r.streams.refused.Load(),
+	}
+	if r.guard != nil {
+		var err error
+		if c.Dropped, err = r.guard.dropped(); err != nil {
+			r.log.Warn("Some counters of the resolver are missing", "error", err)
+		}
+	}
+	return c
 }
 
 // Limits of what askers can make the resolver hold at the same time.
@@ -69,6 +111,11 @@ func New(cfg Config) (*Resolver, error) {
 	}
 	if len(cfg.Listen) == 0 {
 		return nil, fmt.Errorf("cannot start the resolver: no address to listen on was given")
+	}
+	for _, addr := range cfg.Listen {
+		if !addr.Addr().Is4() {
+			return nil, fmt.Errorf("cannot serve names on %s: containers have IPv4 only, give an IPv4 address", addr)
+		}
 	}
 	for _, up := range cfg.Upstreams {
 		if slices.Contains(cfg.Listen, up) {
@@ -98,8 +145,34 @@ func New(cfg Config) (*Resolver, error) {
 		}
 		r.sockets = append(r.sockets, s)
 	}
+	if err := r.protect(cfg.QuestionRate); err != nil {
+		r.close()
+		return nil, err
+	}
 	r.current()
 	return r, nil
+}
+
+// protect lets each asker ask only so many questions in a second.
+func (r *Resolver) protect(rate int) error {
+	if rate == 0 {
+		rate = defaultQuestionRate
+	}
+	g, err := openGuard(rate)
+	if errors.Is(err, os.ErrPermission) {
+		r.log.Warn("Containers that flood the resolver can crowd out the others' questions: the filter against it needs root", "error", err)
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot protect the resolver from floods: %w", err)
+	}
+	r.guard = g
+	for _, s := range r.sockets {
+		if err := g.attach(s.udp); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Addrs returns the addresses served, in the order of Config.Listen.
@@ -121,6 +194,7 @@ func (r *Resolver) Run(ctx context.Context) error {
 		r.serve(ctx, &wg, s, cancel)
 	}
 	wg.Go(func() { r.follow(ctx) })
+	wg.Go(func() { r.report(ctx) })
 	<-ctx.Done()
 	r.close()
 	wg.Wait()
@@ -134,6 +208,11 @@ func (r *Resolver) close() {
 	for _, s := range r.sockets {
 		s.close()
 	}
+	r.closing.Do(func() {
+		if r.guard != nil {
+			r.guard.close()
+		}
+	})
 }
 
 // follow rebuilds the index as soon as something changed, so that questions
@@ -150,6 +229,35 @@ func (r *Resolver) follow(ctx context.Context) {
 	}
 }
 
+// reportEvery bounds how often the log says that somebody asks too much.
+const reportEvery = 30 * time.Second
+
+// report says in the log who lost questions, so that a container which does
+// so by mistake is found.
+func (r *Resolver) report(ctx context.Context) {
+	said := Counters{}
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := r.Counters()
+		for source, n := range now.Dropped {
+			if n > said.Dropped[source] {
+				r.log.Warn("A container asks for names faster than it may; questions were dropped", "container", r.current().describe(source), "address", source, "dropped", n-said.Dropped[source])
+			}
+		}
+		if now.RefusedQuestions > said.RefusedQuestions || now.RefusedStreams > said.RefusedStreams {
+			r.log.Warn("Containers have too many questions for outside names or connections to the resolver under way; some were refused",
+				"questions", now.RefusedQuestions-said.RefusedQuestions, "connections", now.RefusedStreams-said.RefusedStreams)
+		}
+		said = now
+	}
+}
+
 // current returns an index that holds every change made before the call.
 func (r *Resolver) current() *index {
 	if ix := r.index.Load(); ix != nil && !ix.stale() {
@@ -160,7 +268,7 @@ func (r *Resolver) current() *index {
 	if ix := r.index.Load(); ix != nil && !ix.stale() {
 		return ix
 	}
-	ix := buildIndex(r.roster, r.directory)
+	ix := makeIndex(r.roster, r.directory)
 	r.index.Store(ix)
 	return ix
 }

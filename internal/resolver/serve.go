@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,18 +40,26 @@ func openSocket(addr netip.AddrPort) (*socket, error) {
 	fail := func(err error) (*socket, error) {
 		return nil, fmt.Errorf("cannot serve names on %s: %w (another DNS server there? stop it, or give Atoll another outside network)", addr, err)
 	}
-	l, err := lc.Listen(context.Background(), "tcp", addr.String())
+	l, err := lc.Listen(context.Background(), "tcp4", addr.String())
 	if err != nil {
 		return fail(err)
 	}
 	s := &socket{tcp: l.(*net.TCPListener)}
 	s.addr = netip.AddrPortFrom(addr.Addr(), uint16(l.Addr().(*net.TCPAddr).Port))
-	p, err := lc.ListenPacket(context.Background(), "udp", s.addr.String())
+	p, err := lc.ListenPacket(context.Background(), "udp4", s.addr.String())
 	if err != nil {
 		s.close()
 		return fail(err)
 	}
 	s.udp = p.(*net.UDPConn)
+	raw, err := s.udp.SyscallConn()
+	if err == nil {
+		err = enlarge(raw)
+	}
+	if err != nil {
+		s.close()
+		return fail(err)
+	}
 	return s, nil
 }
 
@@ -78,38 +87,81 @@ func (r *Resolver) serve(ctx context.Context, wg *sync.WaitGroup, s *socket, sto
 	})
 }
 
+// Sizes of what a reader of UDP takes from and gives to the kernel at once.
+const (
+	batchSize = 32
+	// maxQuestion is the largest question; what is longer is malformed.
+	maxQuestion = 2048
+)
+
 // serveUDP answers private names in the reader itself and leaves waiting for
-// upstreams to goroutines.
+// upstreams to goroutines. Questions that queue up are read together and
+// answered together; a single one waits for no other.
 func (r *Resolver) serveUDP(ctx context.Context, wg *sync.WaitGroup, conn *net.UDPConn) error {
-	buf := make([]byte, 4096)
-	send := func(reply []byte, to netip.AddrPort) {
-		if reply == nil {
-			return
-		}
-		if _, err := conn.WriteToUDPAddrPort(reply, to); err != nil && ctx.Err() == nil {
-			r.log.Debug("Cannot send a DNS answer", "to", to, "error", err)
-		}
-	}
+	h := &handler{Resolver: r}
+	batches := ipv4.NewPacketConn(conn)
+	questions, replies := newBatch(maxQuestion), newBatch(maxUDP)
 	for {
-		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		n, err := batches.ReadBatch(questions, 0)
 		if err != nil {
 			// Errors of earlier answers (a port that is closed by now) show
 			// up here and are no reason to stop.
 			if errors.Is(err, net.ErrClosed) {
 				return err
 			}
-			r.log.Warn("Cannot read a DNS question", "error", err)
+			r.log.Warn("Cannot read DNS questions", "error", err)
 			if !pause(ctx) {
 				return nil
 			}
 			continue
 		}
-		reply, forward := r.handle(buf[:n], from.Addr().Unmap(), false)
-		if forward != nil {
-			wg.Go(func() { send(forward(ctx), from) })
-			continue
+		answered := 0
+		for i := range questions[:n] {
+			m, out := &questions[i], &replies[answered]
+			from := m.Addr.(*net.UDPAddr).AddrPort()
+			reply, forward := h.handle(m.Buffers[0][:m.N], from.Addr().Unmap(), out.Buffers[0][:0])
+			switch {
+			case forward != nil:
+				wg.Go(func() { r.sendLater(ctx, conn, forward, from) })
+			case reply != nil:
+				out.Buffers[0], out.Addr = reply, m.Addr
+				answered++
+			}
 		}
-		send(reply, from)
+		r.send(ctx, batches, replies[:answered])
+	}
+}
+
+func newBatch(size int) []ipv4.Message {
+	batch := make([]ipv4.Message, batchSize)
+	for i := range batch {
+		batch[i].Buffers = [][]byte{make([]byte, size)}
+	}
+	return batch
+}
+
+// send hands over all replies but those that the kernel refuses.
+func (r *Resolver) send(ctx context.Context, conn *ipv4.PacketConn, replies []ipv4.Message) {
+	for len(replies) > 0 {
+		n, err := conn.WriteBatch(replies, 0)
+		if err != nil {
+			if ctx.Err() == nil {
+				r.log.Debug("Cannot send a DNS answer", "to", replies[0].Addr, "error", err)
+			}
+			n = 1
+		}
+		replies = replies[n:]
+	}
+}
+
+// sendLater sends what an upstream says.
+func (r *Resolver) sendLater(ctx context.Context, conn *net.UDPConn, forward func(context.Context) []byte, to netip.AddrPort) {
+	reply := forward(ctx)
+	if reply == nil {
+		return
+	}
+	if _, err := conn.WriteToUDPAddrPort(reply, to); err != nil && ctx.Err() == nil {
+		r.log.Debug("Cannot send a DNS answer", "to", to, "error", err)
 	}
 }
 
@@ -143,6 +195,7 @@ func (r *Resolver) serveTCP(ctx context.Context, wg *sync.WaitGroup, l *net.TCPL
 // serveStream answers the questions of one connection, one after the other,
 // until it is silent or breaks off.
 func (r *Resolver) serveStream(ctx context.Context, conn *net.TCPConn, source netip.Addr) {
+	h := &handler{Resolver: r, tcp: true}
 	var size [2]byte
 	for {
 		if err := conn.SetDeadline(time.Now().Add(streamIdle)); err != nil {
@@ -151,11 +204,15 @@ func (r *Resolver) serveStream(ctx context.Context, conn *net.TCPConn, source ne
 		if _, err := io.ReadFull(conn, size[:]); err != nil {
 			return
 		}
-		packet := make([]byte, binary.BigEndian.Uint16(size[:]))
+		n := int(binary.BigEndian.Uint16(size[:]))
+		if n > maxQuestion {
+			return
+		}
+		packet := make([]byte, n)
 		if _, err := io.ReadFull(conn, packet); err != nil {
 			return
 		}
-		reply, forward := r.handle(packet, source, true)
+		reply, forward := h.handle(packet, source, nil)
 		if forward != nil {
 			reply = forward(ctx)
 		}

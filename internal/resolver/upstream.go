@@ -16,11 +16,13 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Times of forwarding. Clients ask again after 5 s; they should have an
-// answer by then, if only SERVFAIL.
+// Times of forwarding. The fastest clients ask again after 2.5 s (musl),
+// most after 5 s: by then they should have an answer, if only SERVFAIL.
 const (
-	perUpstream = 2 * time.Second
-	perQuestion = 4500 * time.Millisecond
+	perQuestion = 2 * time.Second
+	// headStart is how long an upstream is waited for before the next one is
+	// asked as well. The first answer counts, also if it is the slow one's.
+	headStart = 600 * time.Millisecond
 	// restAfterFailure is how long an upstream that did not answer is asked
 	// last, so that not every question waits for a dead one.
 	restAfterFailure = 10 * time.Second
@@ -45,20 +47,25 @@ func newUpstreams(addrs []netip.AddrPort) *upstreams {
 	return u
 }
 
-// forward asks the upstreams for query and fills reply, with SERVFAIL when
-// none answered.
-func (r *Resolver) forward(ctx context.Context, query, reply *dns.Msg, source netip.Addr) {
-	reply.Rcode = dns.RcodeServerFailure
-	if !r.forwards.enter(source) {
-		return
+// forward asks the upstreams for query and returns the reply to it, with
+// SERVFAIL when none answered.
+func (r *Resolver) forward(ctx context.Context, query *dns.Msg) *dns.Msg {
+	reply := new(dns.Msg)
+	reply.SetReply(query)
+	reply.RecursionAvailable = true
+	reply.Compress = true
+	if opt := query.IsEdns0(); opt != nil {
+		reply.SetEdns0(maxUDP, opt.Do())
 	}
-	defer r.forwards.leave(source)
+	r.forwarded.Add(1)
 	answer, err := r.upstreams.ask(ctx, query)
 	if err != nil {
 		r.log.Debug("No upstream resolver answered", "question", query.Question[0].Name, "error", err)
 	}
 	if answer == nil {
-		return
+		r.unanswered.Add(1)
+		reply.Rcode = dns.RcodeServerFailure
+		return reply
 	}
 	reply.Rcode = answer.Rcode
 	reply.AuthenticatedData = answer.AuthenticatedData
@@ -69,37 +76,58 @@ func (r *Resolver) forward(ctx context.Context, query, reply *dns.Msg, source ne
 			reply.Extra = append(reply.Extra, rr)
 		}
 	}
+	return reply
 }
 
-// ask tries one upstream after the other. An answer that says the upstream
-// itself is in trouble is only used when no other has a better one.
+// ask tries one upstream after the other, the next as soon as one has failed
+// or used up its head start. An answer that says the upstream itself is in
+// trouble is only used when no other has a better one.
 func (u *upstreams) ask(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
 	if len(u.list) == 0 {
 		return nil, errors.New("there is no upstream resolver; name one in the server's resolv.conf")
 	}
 	ctx, cancel := context.WithTimeout(ctx, perQuestion)
 	defer cancel()
+	type outcome struct {
+		answer *dns.Msg
+		err    error
+	}
+	outcomes := make(chan outcome, len(u.list))
+	waiting, asked := u.order(), 0
+	next := func() {
+		up := waiting[0]
+		waiting = waiting[1:]
+		asked++
+		go func() {
+			answer, err := up.ask(ctx, query)
+			outcomes <- outcome{answer, err}
+		}()
+	}
+	next()
+	patience := time.NewTicker(headStart)
+	defer patience.Stop()
 	var troubled *dns.Msg
 	var errs []error
-	for _, up := range u.order() {
-		answer, err := up.ask(ctx, query)
-		if err != nil {
-			errs = append(errs, err)
-			if ctx.Err() != nil {
-				break
+	for {
+		select {
+		case <-patience.C:
+		case o := <-outcomes:
+			asked--
+			switch {
+			case o.err != nil:
+				errs = append(errs, o.err)
+			case o.answer.Rcode != dns.RcodeServerFailure && o.answer.Rcode != dns.RcodeRefused:
+				return o.answer, nil
+			case troubled == nil:
+				troubled = o.answer
 			}
-			up.restUntil.Store(time.Now().Add(restAfterFailure).UnixNano())
-			continue
 		}
-		up.restUntil.Store(0)
-		if answer.Rcode != dns.RcodeServerFailure && answer.Rcode != dns.RcodeRefused {
-			return answer, nil
-		}
-		if troubled == nil {
-			troubled = answer
+		if len(waiting) > 0 && ctx.Err() == nil {
+			next()
+		} else if asked == 0 {
+			return troubled, errors.Join(errs...)
 		}
 	}
-	return troubled, errors.Join(errs...)
 }
 
 // order is the configured order with the resting upstreams last.
@@ -120,9 +148,17 @@ func (u *upstreams) order() []*upstream {
 // ask asks one upstream by UDP, and by TCP when the answer does not fit. Each
 // question has an id and a source port of its own, both random, so that an
 // answer can't be forged blindly.
-func (up *upstream) ask(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, perUpstream)
-	defer cancel()
+func (up *upstream) ask(ctx context.Context, query *dns.Msg) (answer *dns.Msg, err error) {
+	began := time.Now()
+	defer func() {
+		switch {
+		case err == nil:
+			up.restUntil.Store(0)
+		// Not when another was quicker, or the resolver stops.
+		case ctx.Err() == nil || time.Since(began) >= headStart:
+			up.restUntil.Store(time.Now().Add(restAfterFailure).UnixNano())
+		}
+	}()
 	out := new(dns.Msg)
 	out.Id = uint16(rand.Uint32())
 	out.RecursionDesired = query.RecursionDesired
@@ -137,7 +173,7 @@ func (up *upstream) ask(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot encode the question: %w", err)
 	}
-	answer, err := up.exchange(ctx, "udp", packet, out)
+	answer, err = up.exchange(ctx, "udp", packet, out)
 	if err == nil && answer.Truncated {
 		if whole, err := up.exchange(ctx, "tcp", packet, out); err == nil {
 			return whole, nil
@@ -170,14 +206,13 @@ func (up *upstream) exchange(ctx context.Context, network string, packet []byte,
 	if _, err := conn.Write(packet); err != nil {
 		return nil, err
 	}
-	buf := make([]byte, maxTCP)
 	for {
-		n, err := readMessage(conn, network, buf)
+		message, err := readMessage(conn, network)
 		if err != nil {
 			return nil, err
 		}
 		answer := new(dns.Msg)
-		if err := answer.Unpack(buf[:n]); err == nil && answers(answer, query) {
+		if err := answer.Unpack(message); err == nil && answers(answer, query) {
 			return answer, nil
 		}
 		if network == "tcp" {
@@ -187,15 +222,19 @@ func (up *upstream) exchange(ctx context.Context, network string, packet []byte,
 	}
 }
 
-func readMessage(conn net.Conn, network string, buf []byte) (int, error) {
+func readMessage(conn net.Conn, network string) ([]byte, error) {
 	if network == "udp" {
-		return conn.Read(buf)
+		buf := make([]byte, maxUDP)
+		n, err := conn.Read(buf)
+		return buf[:n], err
 	}
 	var size [2]byte
 	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return 0, err
+		return nil, err
 	}
-	return io.ReadFull(conn, buf[:binary.BigEndian.Uint16(size[:])])
+	buf := make([]byte, binary.BigEndian.Uint16(size[:]))
+	_, err := io.ReadFull(conn, buf)
+	return buf, err
 }
 
 // answers reports whether answer is one to query: its id, and its question,

@@ -25,7 +25,7 @@ func TestOutsideNamesAreForwardedAndPrivateOnesNever(t *testing.T) {
 		} {
 			for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA, dns.TypeSRV, dns.TypeNS, dns.TypePTR, dns.TypeANY, dns.TypeDS} {
 				ask(t, res, from, name, qtype)
-				exchange(t, res, "tcp", from, question(name, qtype))
+				exchange(t, res, "tcp", from, message(name, qtype))
 			}
 		}
 	}
@@ -34,7 +34,7 @@ func TestOutsideNamesAreForwardedAndPrivateOnesNever(t *testing.T) {
 	}
 	for _, from := range []string{askWeb1, askNobody} {
 		for _, network := range []string{"udp", "tcp"} {
-			m := exchange(t, res, network, from, question("ExAmple.org.", dns.TypeA))
+			m := exchange(t, res, network, from, message("ExAmple.org.", dns.TypeA))
 			if m.Rcode != dns.RcodeSuccess || len(m.Answer) != 1 || m.Question[0].Name != "ExAmple.org." || m.Authoritative {
 				t.Errorf("outside name from %s over %s: %v", from, network, m)
 			}
@@ -116,7 +116,7 @@ func TestLargeUpstreamAnswerComesByTCP(t *testing.T) {
 		w.WriteMsg(m)
 	}))
 	res := start(t, r, d, up)
-	if m := exchange(t, res, "tcp", askWeb1, question("example.org.", dns.TypeA)); len(m.Answer) != 100 {
+	if m := exchange(t, res, "tcp", askWeb1, message("example.org.", dns.TypeA)); len(m.Answer) != 100 {
 		t.Errorf("over TCP: %d records, want 100", len(m.Answer))
 	}
 	if m := ask(t, res, askWeb1, "example.org.", dns.TypeA); !m.Truncated || size(m) > 512 {
@@ -145,26 +145,6 @@ func TestForgedAnswersAreIgnored(t *testing.T) {
 	m := ask(t, start(t, r, d, up), askWeb1, "example.org.", dns.TypeA)
 	if got := addrsIn(m); len(got) != 1 || got[0] != "192.0.2.1" {
 		t.Errorf("got %v, want the answer that is one to the question", got)
-	}
-}
-
-func TestOneAskerCannotTakeAllForwards(t *testing.T) {
-	l := newLimiter(3, 2)
-	a, b := addr("127.0.0.1"), addr("127.0.0.2")
-	for range 2 {
-		if !l.enter(a) {
-			t.Fatal("refused below the limit of one asker")
-		}
-	}
-	if l.enter(a) {
-		t.Fatal("the limit of one asker is 2")
-	}
-	if !l.enter(b) || l.enter(b) {
-		t.Fatal("the limit of all is 3")
-	}
-	l.leave(a)
-	if !l.enter(b) || len(l.per) != 2 {
-		t.Fatal("a place that was left is free again")
 	}
 }
 
@@ -220,13 +200,13 @@ func BenchmarkPrivateName(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer res.close()
-	p, err := question("api.shop-app.internal.", dns.TypeA).Pack()
+	p, err := message("api.shop-app.internal.", dns.TypeA).Pack()
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		res.handle(p, addr(askWeb1), false)
+		(&handler{Resolver: res}).handle(p, addr(askWeb1), nil)
 	}
 }
 
@@ -234,6 +214,6 @@ func BenchmarkIndexOf1000(b *testing.B) {
 	r := crowd(1000)
 	_, d := world()
 	for b.Loop() {
-		buildIndex(r, d)
+		makeIndex(r, d)
 	}
 }

@@ -3,6 +3,7 @@ package roster
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/atollhq/atoll/internal/live"
 	"github.com/atollhq/atoll/internal/platform"
@@ -66,12 +67,14 @@ func (r *Roster) Delete(id string) {
 	})
 }
 
-// Observe records what was seen of an instance from outside. An instance
-// that is gone is ignored. Only the node's observer calls it.
-func (r *Roster) Observe(id string, o platform.Observation) {
+// Observe records what was seen from outside of the process that started at
+// startedAt. A look takes time: what was seen of a process that is gone by
+// now, or has been replaced by another in the same container, is ignored.
+// Only the node's observer calls it.
+func (r *Roster) Observe(id string, startedAt time.Time, o platform.Observation) {
 	r.rows.Update(func(rows []platform.Instance) ([]platform.Instance, bool) {
 		i := index(rows, id)
-		if i < 0 || equal(rows[i].Observation, o) {
+		if i < 0 || !rows[i].StartedAt.Equal(startedAt) || equal(rows[i].Observation, o) {
 			return rows, false
 		}
 		out := slices.Clone(rows)

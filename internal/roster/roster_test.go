@@ -11,7 +11,7 @@ func TestObservationBelongsToAProcess(t *testing.T) {
 	r := New()
 	first := time.Unix(1, 0)
 	r.Put(platform.Instance{ID: "a", State: platform.InstanceRunning, StartedAt: first})
-	r.Observe("a", platform.Observation{Ready: true})
+	r.Observe("a", first, platform.Observation{Ready: true})
 	r.Put(platform.Instance{ID: "a", State: platform.InstanceDraining, StartedAt: first})
 	if i, _ := r.Get("a"); !i.Observation.Ready || i.State != platform.InstanceDraining {
 		t.Fatalf("the engine's write lost the observation: %+v", i)
@@ -19,6 +19,11 @@ func TestObservationBelongsToAProcess(t *testing.T) {
 	r.Put(platform.Instance{ID: "a", State: platform.InstanceRunning, StartedAt: first.Add(time.Second)})
 	if i, _ := r.Get("a"); i.Observation.Ready {
 		t.Fatal("a new process counts as ready by what was seen of the old one")
+	}
+	// A look that began before the restart ends after it.
+	r.Observe("a", first, platform.Observation{Ready: true})
+	if i, _ := r.Get("a"); i.Observation.Ready {
+		t.Fatal("a late look at the old process was recorded for the new one")
 	}
 }
 
@@ -42,8 +47,8 @@ func TestSnapshotIsOrderedAndDoesNotChange(t *testing.T) {
 	}
 	after, changed := r.Snapshot()
 	r.Delete("a")
-	r.Observe("gone", platform.Observation{Ready: true})
-	r.Observe("b", platform.Observation{})
+	r.Observe("gone", time.Time{}, platform.Observation{Ready: true})
+	r.Observe("b", time.Time{}, platform.Observation{})
 	select {
 	case <-changed:
 		t.Fatal("readers were woken although nothing changed")

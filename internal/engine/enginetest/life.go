@@ -105,7 +105,7 @@ func testDrain(t *testing.T, f *fixture) {
 	w := f.workload("probe wait", 1)
 	i := f.start(t, w)[0]
 	f.awaitLog(t, w.AppID, "ready")
-	f.roster.Observe(i.ID, platform.Observation{Ready: true, ReadyAt: time.Now(),
+	f.roster.Observe(i.ID, i.StartedAt, platform.Observation{Ready: true, ReadyAt: time.Now(),
 		Listeners: []platform.Listener{{Protocol: "tcp", Addr: netip.IPv4Unspecified(), Port: 4000}}})
 	check(t, f.Remove(context.Background(), w.ID))
 	f.roster.AwaitGone(t, w.ID)
@@ -128,7 +128,7 @@ func testNoDrain(t *testing.T, f *fixture) {
 	w := f.workload("probe wait", 1)
 	i := f.start(t, w)[0]
 	f.awaitLog(t, w.AppID, "ready")
-	f.roster.Observe(i.ID, platform.Observation{Ready: true,
+	f.roster.Observe(i.ID, i.StartedAt, platform.Observation{Ready: true,
 		Listeners: []platform.Listener{{Protocol: "tcp", Addr: netip.MustParseAddr("127.0.0.1"), Port: 4000}}})
 	check(t, f.Remove(context.Background(), w.ID))
 	f.roster.AwaitGone(t, w.ID)

@@ -119,7 +119,7 @@ func testStopResumed(t *testing.T, f *fixture) {
 	w := f.workload("probe wait", 1)
 	i := f.start(t, w)[0]
 	f.awaitLog(t, w.AppID, "ready")
-	f.roster.Observe(i.ID, platform.Observation{Ready: true,
+	f.roster.Observe(i.ID, i.StartedAt, platform.Observation{Ready: true,
 		Listeners: []platform.Listener{{Protocol: "tcp", Addr: netip.IPv4Unspecified(), Port: 4000}}})
 	check(t, f.Remove(context.Background(), w.ID))
 	f.roster.Await(t, w.ID, "draining", func(rows []platform.Instance) bool { return rows[0].State == platform.InstanceDraining })

@@ -58,19 +58,19 @@ func TestRefusedKindsOfMessages(t *testing.T) {
 func TestMalformedMessages(t *testing.T) {
 	r, d := world()
 	res := start(t, r, d)
-	valid, err := question("shop-app.internal.", dns.TypeA).Pack()
+	valid, err := message("shop-app.internal.", dns.TypeA).Pack()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cut := valid[:len(valid)-3]
-	reply, forward := res.handle(cut, addr(askWeb1), false)
+	reply, forward := (&handler{Resolver: res}).handle(cut, addr(askWeb1), nil)
 	if forward != nil || len(reply) != 12 || reply[3]&0xf != dns.RcodeFormatError || reply[0] != cut[0] || reply[1] != cut[1] {
 		t.Errorf("a cut message: reply %x, want FORMERR with its id", reply)
 	}
 	answer := append([]byte(nil), valid...)
 	answer[2] |= 0x80
 	for why, p := range map[string][]byte{"shorter than a header": valid[:11], "empty": nil, "an answer": answer} {
-		if reply, forward := res.handle(p, addr(askWeb1), false); reply != nil || forward != nil {
+		if reply, forward := (&handler{Resolver: res}).handle(p, addr(askWeb1), nil); reply != nil || forward != nil {
 			t.Errorf("%s: got %x, want silence", why, reply)
 		}
 	}
@@ -80,7 +80,7 @@ func TestMalformedMessages(t *testing.T) {
 // question that fits the limit, and no private name is ever sent on.
 func FuzzHandle(f *testing.F) {
 	for _, name := range []string{"shop-app.internal.", "1.api.shop-app.internal.", "example.org.", "2.0.240.10.in-addr.arpa.", "."} {
-		m := question(name, dns.TypeA)
+		m := message(name, dns.TypeA)
 		m.SetEdns0(1232, true)
 		p, err := m.Pack()
 		if err != nil {
@@ -105,7 +105,7 @@ func FuzzHandle(f *testing.F) {
 			limit = maxUDP
 		}
 		for _, from := range []string{askWeb1, askNobody} {
-			reply, forward := res.handle(packet, addr(from), tcp)
+			reply, forward := (&handler{Resolver: res, tcp: tcp}).handle(packet, addr(from), nil)
 			if forward != nil {
 				m := new(dns.Msg)
 				if err := m.Unpack(packet); err != nil || endsInInternal(packet) {
