@@ -45,6 +45,7 @@ chaos: stack ## slow: rolling changes under load, failures, a full network
 bench: stack ## measure against peers, print ratios
 	go run ./bench/privnet
 	go run ./bench/start
+	go run ./bench/dns
 
 .PHONY: generate
 generate: setup ## make the generated files again (eBPF objects, CLI reference)

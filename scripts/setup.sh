@@ -10,6 +10,8 @@ packages=(
   gcc libc6-dev clang llvm libbpf-dev linux-libc-dev
   # look around and check: demo, lint
   bind9-dnsutils iputils-ping procps curl jq shellcheck
+  # measure: names (make bench)
+  dnsperf
 )
 
 if [[ $(id -u) -ne 0 ]]; then
