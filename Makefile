@@ -13,6 +13,10 @@ help: ## show this list
 setup: ## install what the machine lacks (apt, as root)
 	@scripts/setup.sh
 
+.PHONY: setup-e2e
+setup-e2e: ## install the runtimes that the end-to-end tests try (apt, as root)
+	@scripts/setup.sh e2e
+
 .PHONY: build
 build: setup ## build the programs into bin/
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/...
@@ -30,11 +34,11 @@ demo-down: ## remove everything `make demo` made
 	scripts/demo.sh down
 
 .PHONY: test
-test: stack ## unit and component tests (root), then the end-to-end tests
+test: setup-e2e stack ## unit and component tests (root), then the end-to-end tests
 	scripts/test.sh
 
 .PHONY: e2e
-e2e: stack ## end-to-end tests and the attack suite, with a table of what they found
+e2e: setup-e2e stack ## end-to-end tests and the attack suite, with a table of what they found
 	scripts/e2e.sh ./e2e ./e2e/attack
 
 .PHONY: chaos

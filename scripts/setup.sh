@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building, running and testing Atoll needs on Debian 12 or
-# Ubuntu 24.04. Safe to run again; installs nothing that is there.
+# Ubuntu 24.04. Safe to run again; installs nothing that is there. With the
+# argument e2e also the runtimes whose look-ups the end-to-end tests try.
 set -euo pipefail
 
 packages=(
@@ -13,6 +14,10 @@ packages=(
   # measure: names (make bench)
   dnsperf
 )
+
+if [[ ${1:-} == e2e ]]; then
+  packages+=(musl-tools openjdk-17-jdk-headless)
+fi
 
 if [[ $(id -u) -ne 0 ]]; then
   echo "setup: run this as root: it installs packages and the tests need namespaces and eBPF" >&2

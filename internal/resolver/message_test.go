@@ -1,8 +1,10 @@
 package resolver
 
 import (
+	"bytes"
 	"context"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -100,31 +102,66 @@ func FuzzHandle(f *testing.F) {
 	}
 	f.Cleanup(res.close)
 	f.Fuzz(func(t *testing.T, packet []byte, tcp bool) {
-		limit := maxTCP
-		if !tcp {
-			limit = maxUDP
-		}
+		sent := slices.Clone(packet)
+		h := &handler{Resolver: res, tcp: tcp}
 		for _, from := range []string{askWeb1, askNobody} {
-			reply, forward := (&handler{Resolver: res, tcp: tcp}).handle(packet, addr(from), nil)
+			reply, forward := h.handle(packet, addr(from), make([]byte, 0, maxUDP))
+			limit := h.q.limit(tcp)
 			if forward != nil {
 				m := new(dns.Msg)
-				if err := m.Unpack(packet); err != nil || endsInInternal(packet) {
+				if err := m.Unpack(packet); err != nil || endsInInternal(packet) || dns.IsSubDomain("internal.", m.Question[0].Name) {
 					t.Fatalf("would be sent upstream: %x", packet)
 				}
 				reply = forward(context.Background()) // no upstream: SERVFAIL
 			}
-			if reply == nil {
-				continue
+			if !bytes.Equal(packet, sent) {
+				t.Fatalf("%x was changed to %x", sent, packet)
 			}
-			m := new(dns.Msg)
-			if err := m.Unpack(reply); err != nil {
-				t.Fatalf("unreadable reply %x to %x: %v", reply, packet, err)
-			}
-			if !m.Response || reply[0] != packet[0] || reply[1] != packet[1] || len(reply) > limit {
-				t.Fatalf("wrong reply %x to %x", reply, packet)
+			if reply != nil {
+				checkReply(t, packet, reply, limit)
 			}
 		}
+		sameAsLibrary(t, packet)
 	})
+}
+
+// checkReply: a message that answers the one that was sent, no longer than
+// the client takes.
+func checkReply(t *testing.T, packet, reply []byte, limit int) {
+	t.Helper()
+	m := new(dns.Msg)
+	if err := m.Unpack(reply); err != nil {
+		t.Fatalf("unreadable reply %x to %x: %v", reply, packet, err)
+	}
+	if !m.Response || reply[0] != packet[0] || reply[1] != packet[1] || len(reply) > max(limit, minUDP) {
+		t.Fatalf("wrong reply %x to %x", reply, packet)
+	}
+	q := new(question)
+	if len(m.Question) == 1 && (!q.parse(packet) || !bytes.HasPrefix(reply[headerSize:], q.asked[headerSize:])) {
+		t.Fatalf("the question of %x came back in %x otherwise than it was sent", packet, reply)
+	}
+}
+
+// sameAsLibrary: what both our parser and the library can read means the same
+// to both.
+func sameAsLibrary(t *testing.T, packet []byte) {
+	t.Helper()
+	m, q := new(dns.Msg), new(question)
+	if !q.parse(packet) || m.Unpack(packet) != nil {
+		return
+	}
+	wire := make([]byte, maxName+1)
+	n, err := dns.PackDomainName(m.Question[0].Name, wire, 0, nil, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(q.key()), string(wire[:n]); len(got) != len(want) || !equalFold(want, got) ||
+		q.rrtype != m.Question[0].Qtype || q.class != m.Question[0].Qclass || q.labels != dns.CountLabel(m.Question[0].Name) {
+		t.Fatalf("%x: read as %q %d %d, the library reads %v", packet, got, q.rrtype, q.class, m.Question[0])
+	}
+	if opt := m.IsEdns0(); (opt != nil) != q.edns || opt != nil && (int(opt.UDPSize()) != q.udpSize || opt.Do() != q.dnssecOK || opt.Version() != q.version) {
+		t.Fatalf("%x: EDNS %v %d %v %d, the library reads %v", packet, q.edns, q.udpSize, q.dnssecOK, q.version, opt)
+	}
 }
 
 // endsInInternal reads the labels of the first question by itself, without
