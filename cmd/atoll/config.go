@@ -55,6 +55,7 @@ var settings = []setting{
 	{"api-url", func(c *server.Config) *string { return &c.APIURL }, "the API as clients reach it (default: as their requests say)"},
 	{"public-port", func(c *server.Config) *string { return &c.PublicPort }, "port of the router as clients see it (default: that of --http-listen)"},
 	{"outside-prefix", func(c *server.Config) *string { return &c.OutsidePrefix }, "range of the containers' eth0"},
+	{"outside-mtu", func(c *server.Config) *string { return &c.OutsideMTU }, "largest packet of the containers' eth0, in bytes"},
 	{"resolv-conf", func(c *server.Config) *string { return &c.ResolvConf }, "where the upstream resolvers are read from"},
 	{"containerd", func(c *server.Config) *string { return &c.Containerd }, "socket of a running containerd (default: start a private one)"},
 	{"cgroup-parent", func(c *server.Config) *string { return &c.CgroupParent }, "cgroup that all containers are below"},

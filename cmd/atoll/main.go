@@ -34,6 +34,6 @@ Everywhere else: atoll login, atoll create, atoll deploy.`,
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(serverCommand(), initCommand())
-	cmd.AddCommand(cli.Commands(source.Pack)...)
+	cmd.AddCommand(cli.Commands(source.Pack, machineDoctor)...)
 	return cmd
 }

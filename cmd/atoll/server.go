@@ -40,13 +40,12 @@ them again.`,
 		ctx := cmd.Context() // ends with SIGINT and SIGTERM, see cli.Execute
 		results := doctor.Examine(ctx, server.Checks(cfg))
 		if *check {
-			for _, r := range results {
-				state := "ok"
-				if r.Err != nil {
-					state = r.Err.Error()
-				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%-14s %s\n", r.Name, state)
+			if err := doctor.Print(cmd.OutOrStdout(), results); err != nil {
+				return err
 			}
+		}
+		for _, r := range doctor.With(results, doctor.Warning) {
+			log.Warn("The machine is not quite as it should be", "check", r.Name, "finding", r.Text)
 		}
 		if err := doctor.Failures(results); err != nil || *check {
 			return err

@@ -16,18 +16,23 @@ import (
 // went in.
 type Packer func(ctx context.Context, dir string, w io.Writer) (files int, err error)
 
+// Machine examines the machine it runs on, for `atoll doctor` without
+// arguments. It adds its flags to the command.
+type Machine func(cmd *cobra.Command) (examine func() error)
+
 // Commands returns the client's commands for the root command of atoll. The
 // root's Version becomes the User-Agent. Run the root with Execute to get the
 // documented exit codes.
-func Commands(pack Packer) []*cobra.Command {
-	t := &tool{pack: pack, getenv: os.Getenv, isTerminal: isTerminal, readSecret: term.ReadPassword}
+func Commands(pack Packer, machine Machine) []*cobra.Command {
+	t := &tool{pack: pack, machine: machine, getenv: os.Getenv, isTerminal: isTerminal, readSecret: term.ReadPassword}
 	return t.commands()
 }
 
 // tool is what the commands share: the world around them.
 type tool struct {
-	pack   Packer
-	getenv func(string) string
+	pack    Packer
+	machine Machine
+	getenv  func(string) string
 	// isTerminal tells of a stream of a command whether a person sits there.
 	isTerminal func(stream any) bool
 	// readSecret reads a line from a terminal without showing it.
@@ -57,6 +62,7 @@ func (t *tool) commands() []*cobra.Command {
 		t.restartCommand(),
 		t.logsCommand(),
 		t.namesCommand(),
+		t.doctorCommand(),
 		t.eventsCommand(),
 		exitCodesTopic(),
 		referenceCommand(),

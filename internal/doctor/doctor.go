@@ -1,51 +1,119 @@
-// Package doctor checks that a machine can run Atoll, before anything is
-// changed on it: each check says what is missing and how to get it.
-//
-// It imports nothing of ours and changes nothing.
 package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
+	"time"
 )
 
-// Check is one thing to look at. Run returns nil when it is in order, else
-// an error that says what is wrong and what to do.
+// Check is one thing to look at.
 type Check struct {
 	Name string
-	Run  func(ctx context.Context) error
+	// Run returns what it found when all is in order ("" when there is nothing
+	// to tell), else an error that says what is wrong and what to do. An error
+	// made by Warn means that Atoll works all the same, for now or for the
+	// most part.
+	Run func(ctx context.Context) (found string, err error)
 }
 
-// Result is the outcome of a check.
+// Outcome is how a check ended.
+type Outcome string
+
+// The outcomes.
+const (
+	OK      Outcome = "ok"
+	Warning Outcome = "warning"
+	Failure Outcome = "failure"
+)
+
+// Result is a check that was made.
 type Result struct {
-	Name string
-	// Err is nil when the check passed.
-	Err error
+	Name    string  `json:"name"`
+	Outcome Outcome `json:"outcome"`
+	// Text is what was found, or what is wrong and what to do.
+	Text string `json:"text"`
 }
 
-// Examine runs all checks side by side and returns their results in order.
+// limit is how long a check may take.
+const limit = 20 * time.Second
+
+// Warn makes an error that is only a warning.
+func Warn(format string, args ...any) error { return &warning{fmt.Errorf(format, args...)} }
+
+// Examine makes all checks side by side and returns their results in order.
 func Examine(ctx context.Context, checks []Check) []Result {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	results := make([]Result, len(checks))
 	var wg sync.WaitGroup
 	for i, c := range checks {
-		wg.Go(func() { results[i] = Result{Name: c.Name, Err: c.Run(ctx)} })
+		wg.Go(func() {
+			found, err := c.Run(ctx)
+			results[i] = Result{Name: c.Name, Outcome: outcome(err), Text: found}
+			if err != nil {
+				results[i].Text = strings.ReplaceAll(err.Error(), "\n", "; ")
+			}
+		})
 	}
 	wg.Wait()
 	return results
 }
 
 // Failures joins what went wrong into one error, nil when nothing did.
+// Warnings are none.
 func Failures(results []Result) error {
 	var lines []string
-	for _, r := range results {
-		if r.Err != nil {
-			lines = append(lines, fmt.Sprintf("  - %s: %v", r.Name, r.Err))
-		}
+	for _, r := range With(results, Failure) {
+		lines = append(lines, fmt.Sprintf("  - %s: %s", r.Name, r.Text))
 	}
 	if len(lines) == 0 {
 		return nil
 	}
 	return fmt.Errorf("this machine cannot run Atoll yet:\n%s", strings.Join(lines, "\n"))
+}
+
+// With returns the results with an outcome.
+func With(results []Result, o Outcome) []Result {
+	var out []Result
+	for _, r := range results {
+		if r.Outcome == o {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Print writes the results for people, one line each.
+func Print(w io.Writer, results []Result) error {
+	width := 0
+	for _, r := range results {
+		width = max(width, len(r.Name))
+	}
+	var out strings.Builder
+	for _, r := range results {
+		fmt.Fprintln(&out, strings.TrimRight(fmt.Sprintf("%-7s  %-*s  %s", r.Outcome, width, r.Name, r.Text), " "))
+	}
+	_, err := io.WriteString(w, out.String())
+	return err
+}
+
+// Private
+
+type warning struct{ error }
+
+func (w *warning) Unwrap() error { return w.error }
+
+func outcome(err error) Outcome {
+	var w *warning
+	switch {
+	case err == nil:
+		return OK
+	case errors.As(err, &w):
+		return Warning
+	}
+	return Failure
 }

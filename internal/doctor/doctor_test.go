@@ -2,9 +2,15 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestFailuresNameEachCheckAndItsRemedy(t *testing.T) {
@@ -20,25 +26,92 @@ func TestFailuresNameEachCheckAndItsRemedy(t *testing.T) {
 		Program("no-such-program", "some-package"),
 		File("stack", dir+"/none", "run make stack"),
 		File("folder", dir, "never shown"),
-		Port("API port", l.Addr().String(), "api_listen"),
-		Disk(dir + "/not/there/yet"),
-		{"custom", func(context.Context) error { return nil }},
+		Port("API port", l.Addr().String(), "api_listen", 0),
+		Port("API port", l.Addr().String(), "api_listen", os.Getpid()),
+		Disk("/proc/not/there/yet"),
+		{"custom", func(context.Context) (string, error) { return "fine", nil }},
+		{"odd", func(context.Context) (string, error) { return "", errors.Join(Warn("one"), Warn("two")) }},
 	})
 	failed := Failures(results)
 	if failed == nil {
 		t.Fatal("no failure was reported")
 	}
-	for _, want := range []string{"too old", "apt-get install some-package", "run make stack", "change api_listen"} {
+	for _, want := range []string{"too old", "apt-get install some-package", "run make stack", "taken by", "change api_listen"} {
 		if !strings.Contains(failed.Error(), want) {
 			t.Errorf("%q is missing in:\n%v", want, failed)
 		}
 	}
-	for _, i := range []int{0, 4, 6, 7} {
-		if results[i].Err != nil {
-			t.Errorf("check %s failed: %v", results[i].Name, results[i].Err)
+	for i, want := range []Outcome{OK, Failure, Failure, Failure, OK, Failure, OK, Failure, OK, Warning} {
+		if results[i].Outcome != want {
+			t.Errorf("check %s is %s, want %s: %s", results[i].Name, results[i].Outcome, want, results[i].Text)
 		}
 	}
-	if Failures(results[7:]) != nil {
-		t.Error("checks that pass are a failure")
+	if Failures(results[8:]) != nil {
+		t.Error("checks that pass or warn are a failure")
+	}
+	var out strings.Builder
+	if err := Print(&out, results[8:]); err != nil || out.String() != "ok       custom  fine\nwarning  odd     one; two\n" {
+		t.Errorf("printed (%v):\n%s", err, out.String())
+	}
+}
+
+func TestKernelFeaturesAreTried(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to mount in a namespace of its own")
+	}
+	before, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Overlay().Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+	after, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(before) != string(after) {
+		t.Errorf("the mounts of the machine are changed:\n%s", after)
+	}
+	if _, err := Cgroups().Run(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheHolderOfALockIsFound(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	if pid, err := LockHolder(path); err != nil || pid != 0 {
+		t.Fatalf("a file that is not there is held by %d, %v", pid, err)
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if pid, err := LockHolder(path); err != nil || pid != 0 {
+		t.Fatalf("a file without a lock is held by %d, %v", pid, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if pid, err := LockHolder(path); err != nil || pid != os.Getpid() {
+		t.Fatalf("held by %d, %v; want %d", pid, err, os.Getpid())
+	}
+}
+
+func TestClock(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Clock(file, file+"-missing").Run(t.Context()); outcome(err) == Failure {
+		t.Error(err)
+	}
+	later := time.Now().Add(time.Hour)
+	if err := os.Chtimes(file, later, later); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Clock(file).Run(t.Context()); outcome(err) != Failure || !strings.Contains(err.Error(), "set the clock") {
+		t.Errorf("a clock that is behind: %v", err)
 	}
 }

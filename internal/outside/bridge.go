@@ -29,6 +29,12 @@ func (n *Network) ensureBridge() error {
 		return fmt.Errorf("the interface %s is no bridge: rename it, Atoll needs the name", n.cfg.Bridge)
 	}
 	n.bridge = link.Attrs().Index
+	if link.Attrs().MTU != n.cfg.MTU {
+		n.cfg.Log.Info("Changing the MTU of the bridge; containers that run keep theirs", "bridge", n.cfg.Bridge, "mtu", n.cfg.MTU)
+		if err := n.links.LinkSetMTU(link, n.cfg.MTU); err != nil {
+			return fmt.Errorf("cannot set the MTU of the bridge %s to %d: %w", n.cfg.Bridge, n.cfg.MTU, err)
+		}
+	}
 	if err := n.ensureAddress(link); err != nil {
 		return err
 	}

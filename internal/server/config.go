@@ -43,6 +43,9 @@ type Config struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// OutsidePrefix is the range of eth0 in containers.
 	OutsidePrefix string `yaml:"outside_prefix"`
+	// OutsideMTU is how large packets of eth0 in containers may be, in bytes.
+	// It counts for containers that start from then on.
+	OutsideMTU string `yaml:"outside_mtu"`
 	// ResolvConf is where the upstream resolvers are read from.
 	ResolvConf string `yaml:"resolv_conf"`
 	// Containerd is the socket of a running containerd; empty: a private
@@ -68,7 +71,7 @@ func DefaultConfig() Config {
 		DataDir: "/var/lib/atoll", RunDir: "/run/atoll", StackDir: "/var/lib/atoll/stack",
 		BaseDomain: "atoll.localhost", Region: "local", Node: node,
 		APIListen: "127.0.0.1:7000", HTTPListen: ":80",
-		OutsidePrefix: "172.17.0.0/16", ResolvConf: "/etc/resolv.conf",
+		OutsidePrefix: "172.17.0.0/16", OutsideMTU: "1500", ResolvConf: "/etc/resolv.conf",
 		CgroupParent: "/atoll", BPFFS: "/run/atoll/bpf", LogLevel: "info",
 	}
 }
@@ -121,6 +124,9 @@ func (c *Config) Validate() error {
 	if _, err := c.outsidePrefix(); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := c.outsideMTU(); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := c.trustedProxies(); err != nil {
 		errs = append(errs, err)
 	}
@@ -139,6 +145,14 @@ func (c Config) outsidePrefix() (netip.Prefix, error) {
 		return p, fmt.Errorf("outside_prefix %q must be an IPv4 range of /24 or larger, such as 172.17.0.0/16", c.OutsidePrefix)
 	}
 	return p, nil
+}
+
+func (c Config) outsideMTU() (int, error) {
+	n, err := strconv.Atoi(c.OutsideMTU)
+	if err != nil || n < 576 || n > 9000 {
+		return 0, fmt.Errorf("outside_mtu %q must be a number of bytes from 576 to 9000, such as 1500", c.OutsideMTU)
+	}
+	return n, nil
 }
 
 func (c Config) trustedProxies() ([]netip.Prefix, error) {

@@ -60,7 +60,7 @@ const (
 
 // openStore opens the database and makes sure that it knows the stack.
 func openStore(ctx context.Context, cfg Config) (*store.Store, error) {
-	st, err := store.Open(ctx, filepath.Join(cfg.DataDir, "atoll.db"))
+	st, err := store.Open(ctx, filepath.Join(cfg.DataDir, databaseName))
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return s.serve(ctx)
 }
 
+// Names in the data folder; the engine has one in the run folder too.
+const (
+	databaseName = "atoll.db"
+	lockName     = "server.lock"
+	engineName   = "engine"
+)
+
 // machine is a server under way.
 type machine struct {
 	cfg       Config
@@ -105,7 +112,7 @@ func (s *machine) openEngine(ctx context.Context) (err error) {
 		return err
 	}
 	s.engine, err = containerd.New(ctx, containerd.Config{
-		Address: s.cfg.Containerd, DataDir: s.data("engine"), RunDir: filepath.Join(s.cfg.RunDir, "engine"),
+		Address: s.cfg.Containerd, DataDir: s.data(engineName), RunDir: filepath.Join(s.cfg.RunDir, engineName),
 		LogDir: s.data("logs"), LoggerPath: logger, CgroupParent: s.cfg.CgroupParent, Node: s.cfg.Node,
 		Sink: s.roster, Network: containerNetwork{s.node.sandboxes}, ResolvConf: s.node.resolvConf(), Log: s.log,
 	})
@@ -263,7 +270,7 @@ func lock(cfg Config) (unlock func(), err error) {
 			return nil, fmt.Errorf("cannot create %s: %w", dir, err)
 		}
 	}
-	f, err := os.OpenFile(filepath.Join(cfg.DataDir, "server.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(cfg.DataDir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the lock: %w", err)
 	}

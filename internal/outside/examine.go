@@ -1,0 +1,75 @@
+package outside
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Conflict says what on this machine, in the network namespace of the calling
+// thread, has the range of a network with this configuration; nil if nothing
+// has. It changes nothing. Open refuses to begin with such a conflict.
+func Conflict(cfg Config) error {
+	cfg.complete()
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	n, err := here(cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(n.checkConflicts(), n.Close())
+}
+
+// HiddenByPrivate names the ranges of this machine that overlap the one of
+// private networks, with who has them. Containers cannot reach hosts there:
+// the addresses mean other containers to them. The machine itself can.
+func HiddenByPrivate(cfg Config) (hidden []string, err error) {
+	cfg.complete()
+	n, err := here(cfg)
+	if err != nil {
+		return nil, err
+	}
+	uses, err := n.uses()
+	for _, u := range uses {
+		if u.prefix.Overlaps(privatePrefix) {
+			hidden = append(hidden, fmt.Sprintf("%s, which %s has", u.prefix, u.by))
+		}
+	}
+	return hidden, errors.Join(err, n.Close())
+}
+
+// Probe tries whether the kernel and nft can do what a network needs: bridge,
+// rules of the families bridge and ip, sets, address translation. It makes
+// such a network in a namespace of its own, which ends with it.
+func Probe(cfg Config) error {
+	done := make(chan error, 1)
+	go func() {
+		// Locked for good: the thread ends with the namespace. Not the
+		// process's first one, which never ends.
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			done <- Probe(cfg)
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- probe(cfg)
+	}()
+	return <-done
+}
+
+func probe(cfg Config) error {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("cannot make a network namespace: %w; run this as root, on a machine or VM of its own", err)
+	}
+	cfg.Log = slog.New(slog.DiscardHandler)
+	n, err := Open(cfg)
+	if err != nil {
+		return fmt.Errorf("%w; the kernel needs bridges and nftables with connection tracking (CONFIG_BRIDGE, CONFIG_NF_TABLES_BRIDGE, CONFIG_NFT_MASQ, CONFIG_NFT_CT): modprobe bridge nf_tables nft_masq nft_ct, or take a full kernel of the distribution", err)
+	}
+	return n.Close()
+}
