@@ -20,6 +20,7 @@ type Config struct {
 	Deployments Deployments
 	Logs        Logs
 	Roster      Roster
+	Diagnoser   Diagnoser
 	// Sources is the folder of uploaded archives (see SourcePath). It is made
 	// when it is not there.
 	Sources string
@@ -101,7 +102,7 @@ func (a *API) Close() { a.stop() }
 func (c *Config) complete() error {
 	for name, missing := range map[string]bool{
 		"Store": c.Store == nil, "Control": c.Control == nil, "Deployments": c.Deployments == nil, "Logs": c.Logs == nil,
-		"Roster": c.Roster == nil, "Sources": c.Sources == "", "AppURL": c.AppURL == nil,
+		"Roster": c.Roster == nil, "Diagnoser": c.Diagnoser == nil, "Sources": c.Sources == "", "AppURL": c.AppURL == nil,
 	} {
 		if missing {
 			return errors.New("cannot start the API without " + name)

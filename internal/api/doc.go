@@ -13,7 +13,7 @@
 //     connection, and Close ends all streams.
 //   - Secrets (tokens, passwords, queries with tokens) never reach the log.
 //
-// It imports platform, the types of store, and its own auth. It reads through
+// It imports platform, the types of store and diagnosis, and its own auth. It reads through
 // Store and Roster and changes things through Control only; it knows no SQL
 // and no container.
 package api

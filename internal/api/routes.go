@@ -88,6 +88,9 @@ func (a *API) table() []route {
 		{"GET", "/v1/logs/{id}", link(auth.Logs), a.logs},
 		{"GET", "/v1/apps/{app}/logs_archives", bearer, a.noArchives},
 
+		// Diagnosis
+		{"POST", "/v1/atoll/apps/{app}/diagnoses", bearer, a.diagnose},
+
 		// What clients ask for although this server has none of it
 		{"GET", "/v1/apps/{app}/domains", bearer, a.emptyListOfApp("domains")},
 		{"GET", "/v1/apps/{app}/addons", bearer, a.emptyListOfApp("addons")},

@@ -63,7 +63,7 @@ func newServer(t *testing.T, change ...func(*Config)) *server {
 		t.Fatal(err)
 	}
 	s.logged = &bytes.Buffer{}
-	c := Config{Store: st, Control: s.control, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Sources: s.sources,
+	c := Config{Store: st, Control: s.control, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: &fakeDiagnoser{}, Sources: s.sources,
 		AppURL: func(app string) string { return "http://" + app + ".apps.test" }, MaxSource: 1 << 20,
 		Log: slog.New(slog.NewTextHandler(&locked{w: s.logged}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, f := range change {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -18,6 +19,8 @@ import (
 	"github.com/atollhq/atoll/internal/build"
 	"github.com/atollhq/atoll/internal/control"
 	"github.com/atollhq/atoll/internal/deploy"
+	"github.com/atollhq/atoll/internal/diagnosis"
+	"github.com/atollhq/atoll/internal/diagnosis/inside"
 	"github.com/atollhq/atoll/internal/directory"
 	"github.com/atollhq/atoll/internal/discovery"
 	"github.com/atollhq/atoll/internal/engine/containerd"
@@ -202,7 +205,7 @@ func (s *machine) serveAPI(ctx context.Context) error {
 		}
 	}
 	handler, err := api.New(ctx, api.Config{
-		Store: s.store, Control: s.control, Deployments: s.streams, Logs: s.logs, Roster: s.roster,
+		Store: s.store, Control: s.control, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: s.diagnoser(),
 		Sources: s.data("sources"), AppURL: s.appURL, ClearCache: s.builder.DeleteCache,
 		URL: s.cfg.APIURL, Region: s.cfg.Region, Log: s.log,
 	})
@@ -226,6 +229,14 @@ func (s *machine) serveAPI(ctx context.Context) error {
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return errors.Join(srv.Shutdown(limit), srv.Close())
+}
+
+// diagnoser answers `atoll doctor FROM TO PORT`.
+func (s *machine) diagnoser() *diagnosis.Doctor {
+	return diagnosis.New(diagnosis.Config{
+		Roster: s.roster, Directory: s.directory, Store: s.store, Inside: inside.Network{},
+		Resolver: netip.AddrPortFrom(s.node.gateway, 53),
+	})
 }
 
 func (s *machine) close() {
