@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/atollhq/atoll/internal/lab"
 )
 
 // Result is how a command of the client ended.
@@ -30,7 +32,20 @@ func (m *Machine) Atoll(t testing.TB, args ...string) Result {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	cmd := m.Command(ctx, args...)
+	return run(t, m.Command(ctx, args...), args)
+}
+
+// Operate runs a command of the program on a server, as its operator would.
+// It may fail.
+func (m *Machine) Operate(t testing.TB, on lab.Namespace, args ...string) Result {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return run(t, on.Command(ctx, filepath.Join(m.bin, "atoll"), args...), args)
+}
+
+func run(t testing.TB, cmd *exec.Cmd, args []string) Result {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()

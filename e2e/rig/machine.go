@@ -127,10 +127,7 @@ func (m *Machine) Start() error {
 		return err
 	}
 	defer log.Close()
-	cmd := m.Lab.Server().Command(context.Background(), filepath.Join(m.bin, "atoll"), "server",
-		"--data-dir", m.data, "--run-dir", m.run, "--bpffs", m.Lab.BPFFS(), "--stack-dir", m.stack,
-		"--resolv-conf", m.resolvConf(), "--base-domain", BaseDomain, "--cgroup-parent", m.Lab.CgroupParent()+"/atoll",
-		"--api-listen", apiAddr, "--node", "e2e")
+	cmd := m.Lab.Server().Command(context.Background(), filepath.Join(m.bin, "atoll"), append([]string{"server"}, m.Settings()...)...)
 	cmd.Args = append(cmd.Args, m.options.ServerArgs...)
 	cmd.Env = append(cmd.Environ(), m.options.ServerEnv...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -146,6 +143,13 @@ func (m *Machine) Start() error {
 	}()
 	m.server, m.exited = cmd.Process, exited
 	return m.awaitAPI(exited)
+}
+
+// Settings are the flags of the server.
+func (m *Machine) Settings() []string {
+	return []string{"--data-dir", m.data, "--run-dir", m.run, "--bpffs", m.Lab.BPFFS(), "--stack-dir", m.stack,
+		"--resolv-conf", m.resolvConf(), "--base-domain", BaseDomain, "--cgroup-parent", m.Lab.CgroupParent() + "/atoll",
+		"--api-listen", apiAddr, "--node", "e2e"}
 }
 
 func (m *Machine) awaitAPI(exited <-chan struct{}) error {

@@ -112,7 +112,7 @@ func (v *visit) network(ctx context.Context) error {
 			switch {
 			case i.PrivateAddr == addr && i.NetworkID == v.from.NetworkID:
 				v.targets = append(v.targets, i)
-			case i.OutsideAddr == addr && v.q.Visible[i.AppID]:
+			case i.OutsideAddr == addr && i.ID != v.from.ID && v.q.Visible[i.AppID]:
 				v.add("network", Failed, "%s is on eth0 of %s, not in a private network", addr, title(i))
 				v.blame("%s is the outside address (eth0) of %s, and containers never reach each other there; use the name %s.%s.internal", addr, title(i), i.Type, i.AppName)
 				return nil
