@@ -38,11 +38,12 @@ func TestReadConfig(t *testing.T) {
 func TestValidateNamesEverythingThatIsWrong(t *testing.T) {
 	c := DefaultConfig()
 	c.BaseDomain, c.APIListen, c.OutsidePrefix, c.TrustedProxies, c.CgroupParent = "no domain", "7000", "172.17.0.1/16", []string{"me"}, "atoll"
+	c.OutsideMTU = "jumbo"
 	err := c.Validate()
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, word := range []string{"base_domain", "api_listen", "outside_prefix", "trusted_proxies", "cgroup_parent"} {
+	for _, word := range []string{"base_domain", "api_listen", "outside_prefix", "outside_mtu", "trusted_proxies", "cgroup_parent"} {
 		if !strings.Contains(err.Error(), word) {
 			t.Errorf("%q is missing in: %v", word, err)
 		}
