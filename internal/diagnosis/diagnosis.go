@@ -73,9 +73,9 @@ type Policies interface {
 
 // Drops counts what the switch did not deliver.
 type Drops interface {
-	// Between returns how many packets from one private address to another were
-	// dropped since the switch was made, by reason.
-	Between(ctx context.Context, networkID string, from, to netip.Addr) (map[string]uint64, error)
+	// Between returns how many packets from one private address of a project to
+	// another were dropped so far, by reason.
+	Between(ctx context.Context, projectID string, from, to netip.Addr) (map[string]uint64, error)
 }
 
 // Question asks about a path.

@@ -98,7 +98,7 @@ func (v *visit) dropped(ctx context.Context) (map[string]uint64, error) {
 		if !platform.NetworkPrefix.Contains(addr) {
 			continue
 		}
-		counts, err := v.Drops.Between(ctx, v.from.NetworkID, v.from.PrivateAddr, addr)
+		counts, err := v.Drops.Between(ctx, v.from.ProjectID, v.from.PrivateAddr, addr)
 		if err != nil {
 			return nil, err
 		}

@@ -14,19 +14,19 @@ import (
 func TestConflictAndHiddenRanges(t *testing.T) {
 	r := newRig(t)
 	cfg := outside.Config{Prefix: netip.MustParsePrefix("172.17.0.0/16")}
-	look := func() (conflict error, hidden []string) {
+	look := func() (hidden []string, conflict error) {
 		r.in(r.node(), func() (err error) {
 			conflict = outside.Conflict(cfg)
 			hidden, err = outside.HiddenByPrivate(cfg)
 			return err
 		})
-		return conflict, hidden
+		return hidden, conflict
 	}
-	if conflict, hidden := look(); conflict != nil || len(hidden) > 0 {
+	if hidden, conflict := look(); conflict != nil || len(hidden) > 0 {
 		t.Errorf("our own network is in our way: %v, %q", conflict, hidden)
 	}
 	r.run(r.node(), "ip route add 172.17.40.0/24 via 203.0.113.1; ip route add 10.240.2.0/24 via 203.0.113.1")
-	conflict, hidden := look()
+	hidden, conflict := look()
 	if conflict == nil || !strings.Contains(conflict.Error(), "172.17.40.0/24") {
 		t.Errorf("the conflict is %v", conflict)
 	}
