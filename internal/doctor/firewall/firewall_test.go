@@ -61,6 +61,9 @@ func TestRulesOfTheKernel(t *testing.T) {
 			chain fw { type filter hook forward priority 0; policy drop; ip saddr @s accept; meta mark 7 accept; limit rate 3/second accept; } }`},
 		"ports": {rules: `table ip mine { chain fw { type filter hook forward priority 0; policy accept; tcp dport { 443, 8000-8080 } ip saddr 172.17.0.0/16 drop; udp dport 443 drop; ip saddr != 172.17.0.0/16 drop; } }`,
 			out: []Drop{{"ip mine", "fw", false, ""}}, back: []Drop{{"ip mine", "fw", false, ""}}},
+		"dropped before it is let pass": {rules: `table ip mine { chain bad { iifname "atoll0" drop; }
+			chain fw { type filter hook forward priority 0; policy accept; jump bad; accept; } }`,
+			out: []Drop{{"ip mine", "fw", false, ""}}},
 		"our own": {rules: `table ip atoll_outside { chain fw { type filter hook forward priority 0; policy drop; } }`},
 	} {
 		t.Run(name, func(t *testing.T) {
