@@ -84,7 +84,7 @@ func (w *world) start(appID, app, processType string, number int, addr string, s
 	outside := netip.AddrFrom4([4]byte{172, 17, 0, private.As4()[3] + 1})
 	w.roster.Put(platform.Instance{ID: id, AppID: appID, AppName: app, Type: processType, Number: number, Kind: platform.KindApp, NetworkID: network, ProjectID: project,
 		Active: true, State: platform.InstanceRunning, StartedAt: time.Unix(1, 0), PrivateAddr: private, OutsideAddr: outside, NetnsPath: "/ns/" + id})
-	w.roster.Observe(id, platform.Observation{Ready: true, Listeners: sockets})
+	w.roster.Observe(id, time.Unix(1, 0), platform.Observation{Ready: true, Listeners: sockets})
 }
 
 func (w *world) change(id string, f func(*platform.Instance)) {
@@ -96,7 +96,7 @@ func (w *world) change(id string, f func(*platform.Instance)) {
 	f(&i)
 	w.roster.Delete(id)
 	w.roster.Put(i)
-	w.roster.Observe(id, i.Observation)
+	w.roster.Observe(id, i.StartedAt, i.Observation)
 }
 
 func (w *world) Lookup(_ context.Context, _ string, _ netip.AddrPort, name string) (string, []netip.Addr, error) {
