@@ -17,4 +17,6 @@
 //     for platform.DrainDelay when somebody could be connected to it.
 //   - A process that ends unasked is started again: at once the first time,
 //     then after 1 s, doubling to 60 s, with jitter.
+//   - What is to run once (OneOffs) is started at most once, whatever dies in
+//     between, and its end is kept until somebody has taken note of it.
 package engine

@@ -26,6 +26,10 @@ const (
 	InstanceDraining InstanceState = "draining"
 	// InstanceStopping: SIGTERM was sent.
 	InstanceStopping InstanceState = "stopping"
+	// InstanceEnded: it was to run once and did; LastExit says how it ended.
+	// It has no addresses any more, and is in the roster only until its end
+	// has been taken note of.
+	InstanceEnded InstanceState = "ended"
 )
 
 // Instance is one container as it really is: a row of the roster.

@@ -13,6 +13,9 @@ const (
 	// TypeOneOff is the label of one-off containers; with its hyphen it can
 	// never be the name of a process type.
 	TypeOneOff = "one-off"
+	// TypeCron is the label of scheduled tasks. A process type may have this
+	// name as well; its containers then come first in names.
+	TypeCron = "cron"
 )
 
 // Port is the one value of $PORT in every web and tcp container. It is

@@ -13,11 +13,13 @@ type Kind string
 const (
 	// KindApp is a container of the formation.
 	KindApp Kind = "app"
-	// KindOneOff is a one-off (and cron) container: a member of the private
-	// network with a numbered name, never under a service name.
+	// KindOneOff is a container that somebody runs once: a member of the
+	// private network with a numbered name, never under a service name.
 	KindOneOff Kind = "one-off"
 	// KindPostdeploy is the deployment hook: a member like a one-off.
 	KindPostdeploy Kind = "postdeploy"
+	// KindCron is a run of a scheduled task: a member like a one-off.
+	KindCron Kind = "cron"
 )
 
 // Workload is a set of like containers that the engine is asked to hold: one

@@ -30,11 +30,12 @@ const (
 
 // Who asks: the container with this eth0 address.
 const (
-	askWeb1    = "127.0.0.11"
-	askAPI1new = "127.0.0.22"
-	askOneOff  = "127.0.0.31"
-	askNavy    = "127.0.0.41"
-	askNobody  = "127.0.0.99"
+	askWeb1     = "127.0.0.11"
+	askAPI1new  = "127.0.0.22"
+	askOneOff   = "127.0.0.31"
+	askNavyCron = "127.0.0.36"
+	askNavy     = "127.0.0.41"
+	askNobody   = "127.0.0.99"
 )
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
@@ -88,6 +89,11 @@ func world() (*roster.Roster, *directory.Directory) {
 		instance("k1", red, shop, "shop-app", "Worker", 1, "10.240.2.1", "127.0.0.27", state(platform.InstanceCrashed), unready),
 		instance("o1", red, shop, "shop-app", "one-off", 1, "10.240.3.1", askOneOff, kind(platform.KindOneOff)),
 		instance("p1", red, shop, "shop-app", "postdeploy", 1, "10.240.3.2", "127.0.0.32", kind(platform.KindPostdeploy)),
+		instance("c1", red, shop, "shop-app", "cron", 1, "10.240.3.3", "127.0.0.33", kind(platform.KindCron)),
+		instance("c2", red, shop, "shop-app", "cron", 2, "10.240.3.4", "127.0.0.34", kind(platform.KindCron), state(platform.InstanceEnded)),
+		// navy-app has a process type that is called cron, and tasks as well.
+		instance("n2", blue, navy, "navy-app", "cron", 1, "10.240.0.62", "127.0.0.35", unready),
+		instance("n3", blue, navy, "navy-app", "cron", 1, "10.240.0.63", askNavyCron, kind(platform.KindCron), generation(9)),
 		instance("n1", blue, navy, "navy-app", "web", 1, "10.240.0.1", askNavy),
 	} {
 		r.Put(i)

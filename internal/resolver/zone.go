@@ -202,6 +202,8 @@ func label(inst *platform.Instance) string {
 		return platform.TypeOneOff
 	case platform.KindPostdeploy:
 		return platform.TypePostdeploy
+	case platform.KindCron:
+		return platform.TypeCron
 	default:
 		return inst.Type
 	}

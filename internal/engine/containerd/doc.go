@@ -17,6 +17,15 @@
 // a child of the container's shim. A pipe to this process would block the
 // app as soon as this process is gone.
 //
+// A container that runs once has a keeper as well. When its process has ended,
+// the keeper saves the exit code in the record first, then gives back process
+// and network, then reports the end, and waits to be told to remove the rest.
+// One whose start was cut off counts as ended: nobody knows how far it came,
+// and twice is worse than not at all. The streams of an attached one are pipes
+// to this process. Should it die, the container hangs at its next output,
+// which nobody would ever read: the next process ends it at once, as the
+// loss of a line does with what runs in a terminal.
+//
 // # Guarantees
 //
 //   - Neither the death of this process nor of containerd ends a container or

@@ -47,8 +47,8 @@ type Config struct {
 	Network Network
 	// ResolvConf is the content of /etc/resolv.conf in every container.
 	ResolvConf string
-	// Entry are the arguments in front of a workload's command. Optional:
-	// DefaultEntry.
+	// Entry are the arguments in front of a workload's command and kind.
+	// Optional: DefaultEntry.
 	Entry []string
 	Log   *slog.Logger
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 
 	"github.com/atollhq/atoll/internal/engine"
@@ -25,6 +26,7 @@ type keeper struct {
 	id string
 
 	stopC chan struct{} // closed when the container is to go
+	endC  chan struct{} // closed when a container that runs once is to end
 	saveC chan struct{} // the record changed and has to be saved
 
 	mu     sync.Mutex
@@ -34,11 +36,21 @@ type keeper struct {
 	asked  bool // stopC is closed
 	stored bool // containerd has the container
 
-	failures int // of starts in a row; only the keeper's goroutine uses it
+	ending bool // endC is closed
+	done   bool // it was to run once, and that is over
+
+	// Only the keeper's goroutine uses what follows.
+	failures int // of starts in a row
+	// attachment is where a container that runs once is attached to, output
+	// the pipes from it; released is set when it has ended and gave back its
+	// network and process.
+	attachment *engine.Attachment
+	output     cio.IO
+	released   bool
 }
 
 func newKeeper(e *Engine, r record) *keeper {
-	return &keeper{e: e, id: r.Instance.ID, rec: r, stopC: make(chan struct{}), saveC: make(chan struct{}, 1)}
+	return &keeper{e: e, id: r.Instance.ID, rec: r, stopC: make(chan struct{}), endC: make(chan struct{}), saveC: make(chan struct{}, 1)}
 }
 
 // run is the keeper's life. exited yields the end of the process that runs
@@ -52,13 +64,13 @@ func (k *keeper) run(ctx context.Context, exited <-chan ending) {
 			if err == nil {
 				return
 			}
-			if ctx.Err() == nil {
-				k.e.log.Error("cannot remove a container; trying again", "container", k.label(), "id", k.id, "error", err)
-				pause(ctx, 2*time.Second)
-				exited = nil
-				if k.runs() {
-					exited = k.e.await(ctx, k.id)
-				}
+			exited = k.again(ctx, err)
+		case k.over():
+			exited = nil
+			k.rest(ctx)
+		case k.endAsked():
+			if err := k.end(ctx, exited); err != nil {
+				exited = k.again(ctx, err)
 			}
 		case exited == nil:
 			if k.awaitRetry(ctx) {
@@ -68,11 +80,25 @@ func (k *keeper) run(ctx context.Context, exited <-chan ending) {
 			exited = k.watch(ctx, exited)
 		}
 	}
+	k.closeOutput()
 	select {
 	case <-k.saveC: // asked for just before Close
 		k.save(ctx)
 	default:
 	}
+}
+
+// again pauses after a failed step of a stop, and looks anew at the process.
+func (k *keeper) again(ctx context.Context, err error) <-chan ending {
+	if ctx.Err() != nil {
+		return nil
+	}
+	k.e.log.Error("cannot stop or remove a container; trying again", "container", k.label(), "id", k.id, "error", err)
+	pause(ctx, 2*time.Second)
+	if !k.runs() {
+		return nil
+	}
+	return k.e.await(ctx, k.id)
 }
 
 // saveTime bounds a save. It goes on after the end of its context: Close
@@ -83,11 +109,16 @@ const saveTime = 10 * time.Second
 func (k *keeper) watch(ctx context.Context, exited <-chan ending) <-chan ending {
 	select {
 	case end := <-exited:
-		k.crashed(ctx, end)
+		if k.once() {
+			k.conclude(ctx, end, "")
+		} else {
+			k.crashed(ctx, end)
+		}
 		return nil
 	case <-k.saveC:
 		k.save(ctx)
 	case <-k.stopC:
+	case <-k.endC:
 	case <-ctx.Done():
 	}
 	return exited
@@ -104,6 +135,8 @@ func (k *keeper) awaitRetry(ctx context.Context) bool {
 		case <-k.saveC:
 			k.save(ctx)
 		case <-k.stopC:
+			return false
+		case <-k.endC:
 			return false
 		case <-ctx.Done():
 			return false
@@ -140,8 +173,19 @@ func (k *keeper) crashed(ctx context.Context, end ending) {
 	}
 }
 
-// failed records that the container could not be started.
+// failed records that the container could not be started. One that runs once
+// is not tried again: nobody knows how far it came.
 func (k *keeper) failed(err error) {
+	if k.once() {
+		k.mu.Lock()
+		k.done = true
+		k.mu.Unlock()
+		k.publish(func(i *platform.Instance) {
+			i.State, i.Reason, i.StartedAt, i.RetryAt = platform.InstanceFailed, err.Error(), time.Time{}, time.Time{}
+		})
+		k.e.log.Error("cannot start a container that was to run once", "container", k.label(), "id", k.id, "error", err)
+		return
+	}
 	k.failures++
 	delay := withJitter(engine.RestartDelay(k.failures + 1))
 	k.publish(func(i *platform.Instance) {
@@ -216,6 +260,31 @@ func (k *keeper) stopAsked() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.asked
+}
+
+func (k *keeper) askEnd() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.ending {
+		k.ending = true
+		close(k.endC)
+	}
+}
+
+func (k *keeper) endAsked() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.ending
+}
+
+// once reports whether it is a container that runs once.
+func (k *keeper) once() bool { return k.record().Once != nil }
+
+// over reports whether it is one that has run.
+func (k *keeper) over() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.done
 }
 
 func (k *keeper) runs() bool {

@@ -162,7 +162,12 @@ func child(text string) error {
 	if err != nil {
 		return err
 	}
-	if err := e.Apply(context.Background(), w); err != nil {
+	if w.Kind == platform.KindApp {
+		err = e.Apply(context.Background(), w)
+	} else {
+		err = e.Start(context.Background(), engine.OneOff{Workload: w})
+	}
+	if err != nil {
 		return err
 	}
 	for {

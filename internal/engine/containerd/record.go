@@ -32,6 +32,8 @@ type record struct {
 	Streak int
 	// Stop is set once the container is to go.
 	Stop *stopRecord
+	// Once is set for a container that runs once.
+	Once *onceRecord
 }
 
 // stopRecord is how far a stop is.

@@ -114,6 +114,9 @@ func (e *Engine) processes(ctx context.Context) (map[string]foundProcess, error)
 // adopt brings a keeper into the state that its container is in.
 func (e *Engine) adopt(k *keeper, p foundProcess) <-chan ending {
 	row := &k.rec.Instance
+	if k.rec.Once != nil {
+		return e.adoptOnce(k, p)
+	}
 	if k.rec.Stop != nil {
 		k.askStop()
 		row.State = platform.InstanceDraining

@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"cmp"
 	"maps"
 	"path"
 	"slices"
@@ -12,7 +13,8 @@ import (
 )
 
 // DefaultEntry runs a command in bash after the files of .profile.d and
-// .profile (CL-7). Both exec lines keep the first process of the container
+// .profile (CL-7), and of .bashrc for one-offs (OO-6); its arguments are the
+// command and the workload's kind. Both exec lines keep the first process of the container
 // the one that matters: bash replaces itself by a command that is a plain
 // one, so that signals reach it.
 //
@@ -24,6 +26,9 @@ for atoll_file in /app/.profile.d/*; do
 	if [ -f "$atoll_file" ] && [ -r "$atoll_file" ]; then . "$atoll_file"; fi
 done
 if [ -f /app/.profile ]; then . /app/.profile; fi
+if [ "${2-}" = one-off ] || [ "${2-}" = cron ]; then
+	if [ -f /app/.bashrc ]; then . /app/.bashrc; fi
+fi
 if [ -x /usr/bin/tini ]; then exec /usr/bin/tini -- /bin/bash -c "$atoll_command"; fi
 exec /bin/bash -c "$atoll_command"`, "atoll"}
 
@@ -39,17 +44,20 @@ type plan struct {
 	// nothing but lo.
 	netns  string
 	mounts []specs.Mount
-	memory int64
-	pids   int64
-	weight int
-	nofile uint64
+	// terminal gives the process one; width and height may be 0.
+	terminal      bool
+	width, height int
+	memory        int64
+	pids          int64
+	weight        int
+	nofile        uint64
 }
 
 // instanceSpec is the OCI specification of an instance.
 func (h host) instanceSpec(r record, entry []string, cgroup string, mounts []specs.Mount) *specs.Spec {
 	w := r.Workload
-	return h.spec(plan{
-		args:     append(slices.Clone(entry), w.Command),
+	p := plan{
+		args:     append(slices.Clone(entry), w.Command, string(w.Kind)),
 		dir:      "/app",
 		env:      platform.ContainerEnv(w, r.Instance.Number, r.Instance.PrivateAddr),
 		user:     r.User,
@@ -61,7 +69,11 @@ func (h host) instanceSpec(r record, entry []string, cgroup string, mounts []spe
 		pids:     w.Size.PIDs,
 		weight:   w.Size.Weight,
 		nofile:   w.Size.NoFile,
-	})
+	}
+	if once := r.Once; once != nil && once.Terminal {
+		p.terminal, p.width, p.height = true, once.Width, once.Height
+	}
+	return h.spec(p)
 }
 
 // spec is the OCI specification of any container of ours.
@@ -97,6 +109,10 @@ func (h host) spec(p plan) *specs.Spec {
 			// An app may serve on any port of its own namespace (decision 10).
 			Sysctl: map[string]string{"net.ipv4.ip_unprivileged_port_start": "0"},
 		},
+	}
+	if p.terminal {
+		s.Process.Terminal = true
+		s.Process.ConsoleSize = &specs.Box{Width: uint(cmp.Or(p.width, 80)), Height: uint(cmp.Or(p.height, 24))}
 	}
 	// Without capabilities the profile refuses every system call that makes
 	// a namespace, user namespaces included; clone3, whose flags seccomp

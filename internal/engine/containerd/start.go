@@ -26,6 +26,8 @@ func (k *keeper) start(ctx context.Context) <-chan ending {
 		defer func() { <-k.e.slots }()
 	case <-k.stopC:
 		return nil
+	case <-k.endC:
+		return nil
 	case <-ctx.Done():
 		return nil
 	}
@@ -66,8 +68,18 @@ func (k *keeper) create(ctx context.Context) error {
 	if err := k.store(ctx, started); err != nil {
 		return err
 	}
-	if _, err := e.startTask(ctx, k.id, e.logTo(k.row().AppID, k.row().Label())); err != nil {
+	task, err := e.startTask(ctx, k.id, k.streams())
+	if err != nil {
 		return err
+	}
+	if k.attachment != nil {
+		k.output = task.IO()
+		if size := k.record().Once; size.Terminal && size.Width > 0 && size.Height > 0 {
+			// The specification's size is only a wish to some runtimes.
+			if err := task.Resize(ctx, uint32(size.Width), uint32(size.Height)); err != nil {
+				e.log.Debug("cannot set the size of a terminal", "container", k.label(), "error", err)
+			}
+		}
 	}
 	k.mu.Lock()
 	k.alive = true
@@ -258,7 +270,7 @@ func (e *Engine) writeFiles(rec record) ([]specs.Mount, error) {
 		"hostname":    hostname + "\n",
 		"resolv.conf": e.cfg.ResolvConf,
 	}
-	var mounts []specs.Mount
+	mounts := extraMounts(rec)
 	for name, text := range files {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -267,6 +279,16 @@ func (e *Engine) writeFiles(rec record) ([]specs.Mount, error) {
 		mounts = append(mounts, bind(path, "/etc/"+name, true))
 	}
 	return mounts, nil
+}
+
+func extraMounts(rec record) []specs.Mount {
+	var mounts []specs.Mount
+	if rec.Once != nil {
+		for _, m := range rec.Once.Mounts {
+			mounts = append(mounts, bind(m.Source, m.Target, m.ReadOnly))
+		}
+	}
+	return mounts
 }
 
 func (e *Engine) removeFiles(id string) error {

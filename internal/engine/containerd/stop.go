@@ -19,8 +19,8 @@ import (
 func (k *keeper) stop(ctx context.Context, exited <-chan ending) error {
 	if exited != nil {
 		ended, err := k.drain(ctx, exited)
-		if err == nil && !ended {
-			err = k.terminate(ctx, exited)
+		if err == nil && ended == nil {
+			_, err = k.terminate(ctx, exited)
 		}
 		if err != nil {
 			return err
@@ -29,14 +29,18 @@ func (k *keeper) stop(ctx context.Context, exited <-chan ending) error {
 		k.alive = false
 		k.mu.Unlock()
 	} else {
-		k.publish(func(i *platform.Instance) { i.State, i.RetryAt = platform.InstanceStopping, time.Time{} })
+		k.publish(func(i *platform.Instance) {
+			if !k.done {
+				i.State, i.RetryAt = platform.InstanceStopping, time.Time{}
+			}
+		})
 	}
 	return k.remove(ctx)
 }
 
 // drain reports the container as draining, and waits when somebody could be
-// connected to it. It reports whether the process ended meanwhile.
-func (k *keeper) drain(ctx context.Context, exited <-chan ending) (ended bool, err error) {
+// connected to it. It returns the end of the process if that came meanwhile.
+func (k *keeper) drain(ctx context.Context, exited <-chan ending) (*ending, error) {
 	if k.record().Stop == nil {
 		k.publish(func(i *platform.Instance) { i.State = platform.InstanceDraining })
 		until := time.Now().UTC()
@@ -51,13 +55,14 @@ func (k *keeper) drain(ctx context.Context, exited <-chan ending) (ended bool, e
 	return waitUntil(ctx, k.record().Stop.DrainUntil, exited)
 }
 
-// terminate sends SIGTERM and, when that was not heeded in time, SIGKILL.
-func (k *keeper) terminate(ctx context.Context, exited <-chan ending) error {
+// terminate sends SIGTERM and, when that was not heeded in time, SIGKILL. It
+// returns the end of the process.
+func (k *keeper) terminate(ctx context.Context, exited <-chan ending) (*ending, error) {
 	k.publish(func(i *platform.Instance) { i.State = platform.InstanceStopping })
 	rec := k.record()
 	if rec.Stop.TermAt.IsZero() {
 		if err := k.kill(ctx, syscall.SIGTERM); err != nil {
-			return err
+			return nil, err
 		}
 		k.mu.Lock()
 		k.rec.Stop = &stopRecord{DrainUntil: rec.Stop.DrainUntil, TermAt: time.Now().UTC()}
@@ -69,19 +74,19 @@ func (k *keeper) terminate(ctx context.Context, exited <-chan ending) error {
 		grace = platform.StopGrace
 	}
 	ended, err := waitUntil(ctx, k.record().Stop.TermAt.Add(grace), exited)
-	if err != nil || ended {
-		return err
+	if err != nil || ended != nil {
+		return ended, err
 	}
 	k.e.log.Info("container did not end after SIGTERM; killing it", "container", k.label(), "id", k.id, "grace", grace)
 	// It is the first process of its PID namespace: the kernel ends all
 	// others with it.
 	if err := k.kill(ctx, syscall.SIGKILL); err != nil {
-		return err
+		return nil, err
 	}
-	if ended, err = waitUntil(ctx, time.Now().Add(callTime), exited); err == nil && !ended {
+	if ended, err = waitUntil(ctx, time.Now().Add(callTime), exited); err == nil && ended == nil {
 		err = fmt.Errorf("its process did not end within %v of SIGKILL", callTime)
 	}
-	return err
+	return ended, err
 }
 
 // kill signals the first process; one that ended already is no error.
@@ -109,6 +114,7 @@ func (k *keeper) remove(ctx context.Context) error {
 	if err := k.e.removeFiles(k.id); err != nil {
 		return err
 	}
+	k.closeOutput()
 	k.e.forget(k.id) // before the row goes: who sees that may ask for Workloads
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -138,22 +144,22 @@ func (e *Engine) removeContainer(ctx context.Context, id, snapshotKey string) er
 	return nil
 }
 
-// waitUntil waits for a point in time or the end of a process, and reports
-// whether it was the latter.
-func waitUntil(ctx context.Context, t time.Time, exited <-chan ending) (ended bool, err error) {
+// waitUntil waits for a point in time or the end of a process, and returns
+// the latter if it came first.
+func waitUntil(ctx context.Context, t time.Time, exited <-chan ending) (*ending, error) {
 	timer := time.NewTimer(time.Until(t))
 	defer timer.Stop()
 	select {
-	case <-exited:
-		return true, nil
+	case end := <-exited:
+		return &end, nil
 	default:
 	}
 	select {
-	case <-exited:
-		return true, nil
+	case end := <-exited:
+		return &end, nil
 	case <-timer.C:
-		return false, nil
+		return nil, nil
 	case <-ctx.Done():
-		return false, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 }

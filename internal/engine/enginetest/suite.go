@@ -13,6 +13,7 @@ import (
 // Engine is what an adapter is.
 type Engine interface {
 	engine.Engine
+	engine.OneOffs
 	engine.Images
 }
 
@@ -22,8 +23,9 @@ type Harness struct {
 	// Open starts an engine that reports to sink. The suite opens one after
 	// the other, over the same containers.
 	Open func(t *testing.T, sink engine.Sink) Engine
-	// Crash applies a workload in a process of its own, waits until all its
-	// containers run, and ends that process with SIGKILL.
+	// Crash applies a workload (starts it, unless it is of KindApp) in a
+	// process of its own, waits until all its containers run, and ends that
+	// process with SIGKILL.
 	Crash func(t *testing.T, w platform.Workload)
 	// KillRuntime ends what runs containers (containerd) with SIGKILL while
 	// an engine is open. The engine, or the machine, must bring it back.
@@ -60,6 +62,15 @@ func Run(t *testing.T, setUp func(*testing.T) Harness) {
 		{"memory is limited", testMemory},
 		{"processes are limited", testPIDs},
 		{"a container has no privileges", testPrivileges},
+		{"a one-off runs once, as a member of its network", testOneOff},
+		{"a one-off that cannot be started is reported once", testOneOffFailed},
+		{"a one-off is stopped and keeps its exit code", testOneOffStop},
+		{"a one-off outlives the engine and is not run again", testOneOffReopen},
+		{"a one-off and its log outlive a killed process", testOneOffKilled},
+		{"a one-off that ended meanwhile is noticed", testOneOffEndedMeanwhile},
+		{"an attached one-off has pipes that end", testAttached},
+		{"an attached one-off has a terminal", testTerminal},
+		{"an attached one-off ends with the process that started it", testAttachedLost},
 		{"a job runs to its end", testJob},
 		{"a job that is cancelled is removed", testJobCancel},
 		{"images come, go, and are not needed by what runs", testImages},

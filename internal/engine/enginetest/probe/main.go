@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"os"
@@ -67,6 +68,16 @@ func main() {
 		for _, pair := range env {
 			fmt.Println(pair)
 		}
+	case "read": // tell what comes in on stdin, and its end
+		n := 0
+		in := bufio.NewScanner(os.Stdin)
+		for in.Scan() {
+			n += len(in.Bytes())
+			fmt.Println("read", in.Text())
+		}
+		fmt.Println("end of input after", n, in.Err())
+	case "terminal": // tell about the terminal, now and when it changes
+		terminal()
 	case "cat":
 		for _, path := range os.Args[2:] {
 			text, err := os.ReadFile(path)
@@ -95,6 +106,40 @@ func wait(stubborn bool) {
 		fmt.Println("got", unix.SignalName(s.(syscall.Signal)))
 		if s == syscall.SIGTERM && !stubborn {
 			return
+		}
+	}
+}
+
+// terminal prints its size until a line "quit" comes in.
+func terminal() {
+	size := func() {
+		w, err := unix.IoctlGetWinsize(0, unix.TIOCGWINSZ)
+		if err != nil {
+			fmt.Println("no terminal:", err)
+			return
+		}
+		fmt.Println("terminal", w.Col, w.Row)
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGWINCH)
+	lines := make(chan string)
+	go func() {
+		in := bufio.NewScanner(os.Stdin)
+		for in.Scan() {
+			lines <- in.Text()
+		}
+		close(lines)
+	}()
+	size()
+	for {
+		select {
+		case <-signals:
+			size()
+		case line, ok := <-lines:
+			fmt.Println("line", line, ok)
+			if !ok || line == "quit" {
+				return
+			}
 		}
 	}
 }
