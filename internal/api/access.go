@@ -63,6 +63,19 @@ func apiToken(q *request) error {
 	})
 }
 
+// attached: a session's JWT as the password of nobody. It is what a client of
+// an attached one-off sends.
+func attached(q *request) error {
+	login, token, isBasic := q.BasicAuth()
+	if !isBasic {
+		return bearer(q)
+	}
+	if login != "" || token == "" {
+		return unauthorized("this needs HTTP Basic authentication with an empty user and a session's token as the password")
+	}
+	return q.session(token)
+}
+
 // link: a token in the query, signed for the {id} in the path.
 func link(a auth.Audience) access {
 	return func(q *request) error {

@@ -11,12 +11,14 @@ import (
 	"time"
 
 	"github.com/atollhq/atoll/internal/api/auth"
+	"github.com/atollhq/atoll/internal/platform"
 )
 
 // Config is what the API works with. All of the first group is needed.
 type Config struct {
 	Store       Store
 	Control     Control
+	OneOffs     OneOffs
 	Deployments Deployments
 	Logs        Logs
 	Roster      Roster
@@ -47,6 +49,9 @@ type Config struct {
 	// PingEvery is the time between pings on streams; 0 means 25 s, within
 	// what the idle limits of proxies usually allow.
 	PingEvery time.Duration
+	// Idle is how long an attached one-off may be silent; 0 means
+	// platform.OneOffIdle.
+	Idle time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 	// Log is the logger; nil means slog.Default().
@@ -101,7 +106,7 @@ func (a *API) Close() { a.stop() }
 
 func (c *Config) complete() error {
 	for name, missing := range map[string]bool{
-		"Store": c.Store == nil, "Control": c.Control == nil, "Deployments": c.Deployments == nil, "Logs": c.Logs == nil,
+		"Store": c.Store == nil, "Control": c.Control == nil, "OneOffs": c.OneOffs == nil, "Deployments": c.Deployments == nil, "Logs": c.Logs == nil,
 		"Roster": c.Roster == nil, "Diagnoser": c.Diagnoser == nil, "Sources": c.Sources == "", "AppURL": c.AppURL == nil,
 	} {
 		if missing {
@@ -129,6 +134,9 @@ func (c *Config) complete() error {
 	}
 	if c.PingEvery == 0 {
 		c.PingEvery = 25 * time.Second
+	}
+	if c.Idle == 0 {
+		c.Idle = platform.OneOffIdle
 	}
 	if c.Now == nil {
 		c.Now = time.Now

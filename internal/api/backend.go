@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"github.com/atollhq/atoll/internal/oneoff"
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/store"
 )
@@ -35,8 +36,30 @@ type Control interface {
 	// containers ("web-1") in scope, or all when it is empty.
 	Restart(ctx context.Context, user platform.User, appID string, scope []string) (platform.Operation, error)
 
+	// Kill sends SIGUSR1 or SIGUSR2 to a container of the app. CodeConflict
+	// when it does not run.
+	Kill(ctx context.Context, appID, containerID, signal string) error
+
 	// Deploy queues the build of an uploaded source. gitRef may be "".
 	Deploy(ctx context.Context, user platform.User, appID, gitRef, sourceID string) (platform.Deployment, error)
+}
+
+// OneOffs runs containers once.
+type OneOffs interface {
+	// Start records a one-off (Command, Size, Env, Detached are given) and
+	// starts it when it is detached.
+	Start(ctx context.Context, user platform.User, app platform.App, o platform.OneOff, a oneoff.Attached) (platform.OneOff, error)
+	// Claim makes the caller the one client of a one-off that waits; Serve
+	// must follow. CodeConflict when it does not wait.
+	Claim(ctx context.Context, id string) (oneoff.Attached, error)
+	// Serve runs it with its streams connected. It returns when the container
+	// has ended and everything is written; the end of ctx ends it.
+	Serve(ctx context.Context, id string, in io.Reader, out io.Writer) (platform.OneOff, error)
+	Resize(ctx context.Context, id string, width, height int) error
+	AddFile(ctx context.Context, id, name string, content io.Reader) error
+	Wait(ctx context.Context, id string) (platform.OneOff, error)
+	// Stop ends it; cause is told to the user.
+	Stop(ctx context.Context, id, cause string, timedOut bool) error
 }
 
 // Store is read only, but for the use of tokens.
@@ -62,6 +85,9 @@ type Store interface {
 	Formation(ctx context.Context, appID string) ([]platform.ProcessType, error)
 	Variables(ctx context.Context, appID string) ([]platform.Variable, error)
 	Operation(ctx context.Context, appID, id string) (platform.Operation, error)
+	OneOff(ctx context.Context, id string) (platform.OneOff, error)
+	OneOffOfOperation(ctx context.Context, operationID string) (platform.OneOff, error)
+	Jobs(ctx context.Context, appID string) ([]platform.Job, error)
 
 	Deployments(ctx context.Context, appID string, p store.Page) ([]platform.Deployment, int, error)
 	Deployment(ctx context.Context, appID, id string) (platform.Deployment, error)

@@ -13,7 +13,7 @@ import (
 func TestWhatIsNotThereIsJSON404(t *testing.T) {
 	s := newServer(t)
 	for _, path := range []string{"/", "/v1", "/v1/", "/v2/apps", "/v1/apps/", "/v1//apps", "/v1/../v1/apps", "/api/databases/ad-1",
-		"/v1/apps/some-app/run", "/v1/apps/some-app/stats"} {
+		"/v1/apps/some-app/nothing", "/v1/apps/some-app/stats"} {
 		a := s.send(call{method: "GET", path: path, bearer: s.adaJWT})
 		if a.status != 404 {
 			t.Errorf("%s answered %d %s, want 404", path, a.status, a.text)
@@ -82,6 +82,7 @@ func TestAppsOfOthersDoNotExist(t *testing.T) {
 			"/v1/apps/{app}/variables":   `{"variables":[{"name":"A","value":"b"}],"variable":{"name":"A","value":"b"}}`,
 			"/v1/apps/{app}/scale":       `{"containers":[{"name":"web","amount":1}]}`,
 			"/v1/apps/{app}/deployments": `{"deployment":{"source_url":"x"}}`,
+			"/v1/apps/{app}/run":         `{"command":"x"}`,
 			"/v1/apps/{app}":             `{"force_https":true,"app":{"stack_id":"x"}}`,
 		}[r.path]
 		a := s.send(call{method: r.method, path: path.Replace(r.path), body: body, bearer: s.bobJWT})

@@ -34,7 +34,7 @@ type deploymentJSON struct {
 func (q *request) showDeployment(d platform.Deployment) (deploymentJSON, error) {
 	pusher, err := q.person(d.PusherID)
 	shown := deploymentJSON{ID: d.ID, AppID: d.AppID, CreatedAt: &d.CreatedAt, Status: string(d.Status), GitRef: d.GitRef,
-		Image: d.Image, ImageSize: d.ImageSize, Pusher: showUser(pusher), Error: d.Error}
+		Image: d.Image, ImageSize: d.ImageSize, Pusher: showUser(pusher), Error: d.Error, PostdeployHook: d.PostdeployHook}
 	if !d.FinishedAt.IsZero() {
 		shown.Duration = int(d.FinishedAt.Sub(d.CreatedAt).Seconds())
 	}

@@ -20,6 +20,7 @@ type fakeControl struct {
 	panics   bool
 	source   string
 	scope    []string
+	killed   []string
 }
 
 func (f *fakeControl) DestroyApp(ctx context.Context, user platform.User, appID string) error {
@@ -219,4 +220,13 @@ func (l *locked) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.w.Write(b)
+}
+
+// Kill writes down what was asked.
+func (f *fakeControl) Kill(_ context.Context, appID, containerID, signal string) error {
+	if signal != "SIGUSR1" {
+		return platform.Invalid("signal", "must be SIGUSR1 or SIGUSR2")
+	}
+	f.killed = append(f.killed, appID+" "+containerID+" "+signal)
+	return nil
 }

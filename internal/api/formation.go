@@ -33,6 +33,13 @@ type operationJSON struct {
 	Error      string     `json:"error"`
 	CreatedAt  *time.Time `json:"created_at"`
 	FinishedAt *time.Time `json:"finished_at"`
+	// StartOneOff is there for operations of type "start-one-off".
+	StartOneOff *startOneOffJSON `json:"start_one_off_data,omitempty"`
+}
+
+type startOneOffJSON struct {
+	AttachURL   string `json:"attach_url"`
+	ContainerID string `json:"container_id"`
 }
 
 func showOperation(o platform.Operation) operationJSON {
@@ -125,7 +132,15 @@ func (a *API) showOperation(q *request) (response, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ok(object{"operation": showOperation(operation)})
+	shown := showOperation(operation)
+	if operation.Type == platform.OperationStartOneOff {
+		o, err := a.Store.OneOffOfOperation(q.Context(), operation.ID)
+		if err != nil {
+			return nil, err
+		}
+		shown.StartOneOff = &startOneOffJSON{AttachURL: q.attachURL(o), ContainerID: o.ID}
+	}
+	return ok(object{"operation": shown})
 }
 
 // Private

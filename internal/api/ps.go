@@ -54,7 +54,7 @@ func (a *API) ps(q *request) (response, error) {
 		return nil, err
 	}
 	all, _ := a.Roster.Snapshot()
-	rows := slices.DeleteFunc(slices.Clone(all), func(i platform.Instance) bool { return i.AppID != app.ID })
+	rows := slices.DeleteFunc(slices.Clone(all), func(i platform.Instance) bool { return i.AppID != app.ID || i.State == platform.InstanceEnded })
 	// Of several with the same number, first the one whose number it is.
 	slices.SortStableFunc(rows, func(x, y platform.Instance) int {
 		if order := cmp.Or(cmp.Compare(x.Type, y.Type), cmp.Compare(x.Number, y.Number)); order != 0 {

@@ -70,6 +70,14 @@ func (a *API) table() []route {
 		{"POST", "/v1/apps/{app}/restart", bearer, a.restart},
 		{"GET", "/v1/apps/{app}/ps", bearer, a.ps},
 		{"GET", "/v1/apps/{app}/operations/{id}", bearer, a.showOperation},
+		{"POST", "/v1/apps/{app}/containers/{id}/kill", bearer, a.kill},
+		{"POST", "/v1/apps/{app}/containers/{id}/stop", bearer, a.stopOneOff},
+
+		// One-offs. CONNECT on the second path is not the mux's, see connect.
+		{"POST", "/v1/apps/{app}/run", bearer, a.runOneOff},
+		{"PUT", attachPath + "{id}", attached, a.resizeOneOff},
+		{"POST", attachPath + "{id}/files", attached, a.addFile},
+		{"GET", attachPath + "{id}/wait", attached, a.waitOneOff},
 		{"GET", "/v1/apps/{app}/autoscalers", bearer, a.emptyListOfApp("autoscalers")},
 
 		// Deployments

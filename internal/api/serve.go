@@ -29,8 +29,12 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.Log.Debug("Request", "request", id, "method", r.Method, "path", r.URL.Path,
 			"status", seen.status, "duration", time.Since(start), "client", r.RemoteAddr)
 	}()
+	if r.Method == http.MethodConnect {
+		a.connect(seen, r)
+		return
+	}
 	// The mux would redirect these, which is no JSON.
-	if p := r.URL.Path; r.Method == http.MethodConnect || path.Clean("/"+p) != strings.TrimSuffix(p, "/") && p != "/" {
+	if p := r.URL.Path; path.Clean("/"+p) != strings.TrimSuffix(p, "/") && p != "/" {
 		a.fail(seen, r, noSuchPath(r))
 		return
 	}

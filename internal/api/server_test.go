@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -13,7 +14,10 @@ import (
 	"time"
 
 	"github.com/atollhq/atoll/internal/api/auth"
+	"github.com/atollhq/atoll/internal/oneoff"
+	"github.com/atollhq/atoll/internal/oneoff/oneofftest"
 	"github.com/atollhq/atoll/internal/platform"
+	"github.com/atollhq/atoll/internal/reconcile"
 	"github.com/atollhq/atoll/internal/roster"
 	"github.com/atollhq/atoll/internal/store"
 )
@@ -31,6 +35,7 @@ type server struct {
 	logs    *fakeLogs
 	streams *fakeDeployments
 	roster  *roster.Roster
+	engine  *oneofftest.Engine
 	logged  *bytes.Buffer
 
 	ada, bob         platform.User
@@ -62,8 +67,19 @@ func newServer(t *testing.T, change ...func(*Config)) *server {
 	if s.bob, err = st.CreateUser(ctx, "bob", "bob@example.test", "", ""); err != nil {
 		t.Fatal(err)
 	}
+	s.engine = &oneofftest.Engine{Roster: s.roster}
+	reconciler := &reconcile.Reconciler{Store: st, Region: "local"}
+	oneOffs, err := oneoff.New(oneoff.Config{Store: st, Engine: s.engine, Roster: s.roster, Compose: reconciler.Compose, Dir: t.TempDir(),
+		Say: func(string, string, string) error { return nil }, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	following, stop := context.WithCancel(ctx)
+	followed := make(chan error, 1)
+	go func() { followed <- oneOffs.Run(following) }()
+	t.Cleanup(func() { stop(); <-followed })
 	s.logged = &bytes.Buffer{}
-	c := Config{Store: st, Control: s.control, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: &fakeDiagnoser{}, Sources: s.sources,
+	c := Config{Store: st, Control: s.control, OneOffs: oneOffs, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: &fakeDiagnoser{}, Sources: s.sources,
 		AppURL: func(app string) string { return "http://" + app + ".apps.test" }, MaxSource: 1 << 20,
 		Log: slog.New(slog.NewTextHandler(&locked{w: s.logged}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, f := range change {

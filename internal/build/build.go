@@ -116,6 +116,8 @@ type Result struct {
 	Layout string
 	// Commands maps process types to commands.
 	Commands map[string]string
+	// Postdeploy is the command of the deployment's hook, "" without one.
+	Postdeploy string
 	// Size is the app layer in bytes, compressed.
 	Size int64
 
@@ -168,6 +170,7 @@ func (b *Builder) Build(ctx context.Context, req Request) (res Result, err error
 	if res.Commands, err = plan.commands(w.release()); err != nil {
 		return res, err
 	}
+	res.Postdeploy = plan.postdeploy
 	if err := source.ApplySlugignore(w.app); err != nil {
 		return res, failf("cannot apply .slugignore: %v", err)
 	}

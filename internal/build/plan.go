@@ -17,8 +17,9 @@ import (
 // plan is what the source says about its process types before anything is
 // built, so that a bad Procfile fails in a second and not after the build.
 type plan struct {
-	procfile map[string]string
-	warnings []string
+	procfile   map[string]string
+	postdeploy string
+	warnings   []string
 }
 
 // readPlan reads the Procfile of dir; none is fine.
@@ -44,7 +45,7 @@ func readPlan(dir string) (plan, error) {
 	p.procfile = map[string]string{}
 	for _, e := range entries {
 		if e.Name == platform.TypePostdeploy {
-			p.warnings = append(p.warnings, "Procfile: this version of Atoll runs no postdeploy hook; the line is ignored")
+			p.postdeploy = e.Command
 			continue
 		}
 		p.procfile[e.Name] = e.Command
@@ -70,6 +71,9 @@ func (p plan) commands(releasePath string) (map[string]string, error) {
 	for name, command := range release.DefaultProcessTypes {
 		if err := platform.ValidateProcessType(name); err != nil {
 			return nil, failf("the buildpack's default process types: %v", err)
+		}
+		if name == platform.TypePostdeploy {
+			continue // only the app itself says what is run at a deployment
 		}
 		// A Procfile without web is a choice, but buildpacks give web also
 		// then (PT-10, PT-15): it is scaled to 0 by those who do not want it.

@@ -82,7 +82,7 @@ func (c *Control) DestroyApp(ctx context.Context, user platform.User, appID stri
 	c.Pipeline.Forget(appID)
 	// The app is gone whatever happens now; the next start removes what the
 	// engine still holds.
-	if err := errors.Join(c.Reconciler.Remove(ctx, ids...), c.Forget(appID)); err != nil {
+	if err := errors.Join(c.EndOneOffs(ctx, appID), c.Reconciler.Remove(ctx, ids...), c.Forget(appID)); err != nil {
 		c.Log.Error("Cannot remove everything of a destroyed app", "app", appID, "error", err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/atollhq/atoll/internal/deploy"
 	"github.com/atollhq/atoll/internal/directory"
@@ -23,6 +24,12 @@ type Config struct {
 	Directory  *directory.Directory
 	// BaseDomain is what public names end in: <app>.<base domain>.
 	BaseDomain string
+	// EndOneOffs ends what runs once of an app that is going away.
+	EndOneOffs func(ctx context.Context, appID string) error
+	// Signal sends a signal to the first process of a container.
+	Signal func(ctx context.Context, containerID string, sig syscall.Signal) error
+	// Roster shows what runs.
+	Roster reconcile.Roster
 	// Forget is told that an app is gone, to delete its logs and caches.
 	Forget func(appID string) error
 	Log    *slog.Logger

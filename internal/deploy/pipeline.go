@@ -13,6 +13,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/build"
 	"github.com/atollhq/atoll/internal/engine"
+	"github.com/atollhq/atoll/internal/oneoff"
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/reconcile"
 	"github.com/atollhq/atoll/internal/store"
@@ -23,12 +24,19 @@ type Builder interface {
 	Build(ctx context.Context, req build.Request) (build.Result, error)
 }
 
+// Hooks runs postdeploy hooks; an *oneoff.Service does. The error of one that
+// failed is an *oneoff.HookError.
+type Hooks interface {
+	RunHook(ctx context.Context, release platform.Release, command string, out io.Writer) error
+}
+
 // Config is what a Pipeline needs.
 type Config struct {
 	Store      *store.Store
 	Builder    Builder
 	Images     engine.Images
 	Reconciler *reconcile.Reconciler
+	Hooks      Hooks
 	Streams    *Streams
 	// Source returns the path of an uploaded archive; Deployed is called
 	// when its deployment is over.
@@ -175,6 +183,9 @@ func (r *run) steps(ctx context.Context) error {
 	if err := r.start(ctx); err != nil {
 		return err
 	}
+	if err := r.hook(ctx); err != nil {
+		return err
+	}
 	return r.switchOver(ctx)
 }
 
@@ -204,6 +215,7 @@ func (r *run) build(ctx context.Context) (build.Result, error) {
 		Variables: reconcile.Environment(vars), ImageRef: r.release.Image, Output: r.out,
 	})
 	r.release.Commands, r.release.ImageSize = result.Commands, result.Size
+	r.deployment.PostdeployHook = result.Postdeploy
 	return result, err
 }
 
@@ -245,6 +257,22 @@ func (r *run) start(ctx context.Context) error {
 		return startFailure(err)
 	}
 	return nil
+}
+
+// hook runs the postdeploy command beside the new containers, which wait for
+// the switch (CL-16).
+func (r *run) hook(ctx context.Context) error {
+	command := r.deployment.PostdeployHook
+	if command == "" {
+		return nil
+	}
+	r.say("-----> Running the postdeploy hook: %s", command)
+	err := r.Hooks.RunHook(ctx, r.release, command, r.out)
+	var failed *oneoff.HookError
+	if errors.As(err, &failed) {
+		return failure{platform.DeploymentHookError, err}
+	}
+	return err
 }
 
 func startFailure(err error) error {
@@ -342,7 +370,8 @@ func (r *run) fail(ctx context.Context, err error) {
 func (r *run) userText(err error) string {
 	var user *build.Error
 	var late *reconcile.NotReady
-	if errors.As(err, &user) || errors.As(err, &late) || errors.Is(err, errStopped) {
+	var hook *oneoff.HookError
+	if errors.As(err, &user) || errors.As(err, &late) || errors.As(err, &hook) || errors.Is(err, errStopped) {
 		return err.Error()
 	}
 	r.Log.Error("A deployment failed by a fault of the machine", "app", r.app.Name, "deployment", r.deployment.ID, "error", err)

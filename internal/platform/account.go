@@ -68,11 +68,14 @@ const (
 	OperationError   OperationStatus = "error"
 )
 
+// OperationStartOneOff is the type of the operation that starts a one-off.
+const OperationStartOneOff = "start-one-off"
+
 // Operation is asynchronous work on an app that a client may wait for.
 type Operation struct {
 	ID    string
 	AppID string
-	// Type is "scale" or "restart".
+	// Type is "scale", "restart" or OperationStartOneOff.
 	Type       string
 	Status     OperationStatus
 	Error      string

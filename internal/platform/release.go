@@ -58,7 +58,9 @@ type Deployment struct {
 	Image     string
 	ImageSize int64
 	// Error says why it ended other than in success, for the user.
-	Error      string
-	CreatedAt  time.Time
-	FinishedAt time.Time
+	Error string
+	// PostdeployHook is the command of the release's hook, "" without one.
+	PostdeployHook string
+	CreatedAt      time.Time
+	FinishedAt     time.Time
 }

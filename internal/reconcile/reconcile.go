@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/store"
@@ -71,6 +72,13 @@ func (r *Reconciler) ApplyAll(ctx context.Context) error {
 		}
 		errs = append(errs, r.apply(ctx, a.ID, rows))
 	}
+	oneOffs, err := r.Store.UnfinishedOneOffs(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot list the one-offs: %w", err)
+	}
+	for _, o := range oneOffs {
+		wanted[o.ID] = true
+	}
 	held, err := r.Engine.Workloads(ctx)
 	if err != nil {
 		return errors.Join(append(errs, fmt.Errorf("cannot list what the engine holds: %w", err))...)
@@ -82,6 +90,25 @@ func (r *Reconciler) ApplyAll(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// Compose returns the workload of a one-off: what the app's containers have,
+// and what is its own.
+func (r *Reconciler) Compose(ctx context.Context, o platform.OneOff) (platform.Workload, error) {
+	w, err := r.common(ctx, o.AppID)
+	if err != nil {
+		return w, err
+	}
+	row := store.Workload{ID: o.ID, Type: o.Type(), Generation: 1, Numbers: []int{o.Number}, ReleaseID: o.ReleaseID, Command: o.Command, Size: o.Size}
+	if w, err = r.compose(ctx, w, row); err != nil {
+		return w, err
+	}
+	w.Kind = o.Kind
+	maps.Copy(w.Env, o.Env)
+	if o.UserID != "" {
+		w.Env["SCALINGO_USER_ID"] = o.UserID // EV-7
+	}
+	return w, nil
 }
 
 // Private

@@ -25,6 +25,7 @@ import (
 	"github.com/atollhq/atoll/internal/discovery"
 	"github.com/atollhq/atoll/internal/engine/containerd"
 	"github.com/atollhq/atoll/internal/logs"
+	"github.com/atollhq/atoll/internal/oneoff"
 	"github.com/atollhq/atoll/internal/reconcile"
 	"github.com/atollhq/atoll/internal/roster"
 	"github.com/atollhq/atoll/internal/router"
@@ -66,6 +67,7 @@ type machine struct {
 	engine     *containerd.Engine
 	logs       appLogs
 	reconciler *reconcile.Reconciler
+	oneOffs    *oneoff.Service
 	builder    *build.Builder
 	streams    *deploy.Streams
 	pipeline   *deploy.Pipeline
@@ -129,6 +131,12 @@ func (s *machine) openEngine(ctx context.Context) (err error) {
 func (s *machine) openControl(ctx context.Context) (err error) {
 	layout := filepath.Join(s.cfg.StackDir, stackName+".oci")
 	s.reconciler = &reconcile.Reconciler{Store: s.store, Engine: s.engine, Roster: s.roster, Region: s.cfg.Region, Log: s.log}
+	if s.oneOffs, err = oneoff.New(oneoff.Config{
+		Store: s.store, Engine: s.engine, Roster: s.roster, Compose: s.reconciler.Compose, Say: s.logs.Platform,
+		Dir: s.data("uploads"), Log: s.log,
+	}); err != nil {
+		return err
+	}
 	if s.builder, err = build.New(build.Config{
 		Dir: s.data("build"), StackLayout: layout, Engine: s.engine, Log: s.log,
 		Stack: build.Stack{Name: stackName, RunRef: stackRunRef, BuildRef: stackBuildRef},
@@ -137,7 +145,7 @@ func (s *machine) openControl(ctx context.Context) (err error) {
 	}
 	s.streams = &deploy.Streams{Dir: s.data("deployments")}
 	if s.pipeline, err = deploy.New(ctx, deploy.Config{
-		Store: s.store, Builder: s.builder, Images: s.engine, Reconciler: s.reconciler, Streams: s.streams, Log: s.log,
+		Store: s.store, Builder: s.builder, Images: s.engine, Reconciler: s.reconciler, Hooks: s.oneOffs, Streams: s.streams, Log: s.log,
 		Source:   func(id string) string { return api.SourcePath(s.data("sources"), id) },
 		Deployed: s.forgetSource,
 		Changed:  func(appID string) { s.control.Publish(appID) },
@@ -146,11 +154,15 @@ func (s *machine) openControl(ctx context.Context) (err error) {
 	}
 	s.control = control.New(control.Config{
 		Store: s.store, Reconciler: s.reconciler, Pipeline: s.pipeline, Directory: s.directory,
+		EndOneOffs: s.oneOffs.EndAll, Signal: s.engine.Signal, Roster: s.roster,
 		BaseDomain: s.cfg.BaseDomain, Forget: s.forgetApp, Log: s.log,
 	})
 	s.closers = append(s.closers, func() error { s.pipeline.Close(); s.control.Close(); return nil })
 	if err := s.control.Recover(ctx); err != nil {
 		return fmt.Errorf("cannot recover the last state: %w", err)
+	}
+	if err := s.oneOffs.Recover(ctx); err != nil {
+		return fmt.Errorf("cannot recover the one-offs: %w", err)
 	}
 	if err := s.reconciler.ApplyAll(ctx); err != nil {
 		// One app that cannot be applied must not keep the others down.
@@ -178,6 +190,7 @@ func (s *machine) serve(ctx context.Context) error {
 	g.Go(func() error { return s.node.resolver.Run(ctx) })
 	g.Go(func() error { return observer.Run(ctx) })
 	g.Go(func() error { return routes.Serve(ctx, edge) })
+	g.Go(func() error { return s.oneOffs.Run(ctx) })
 	g.Go(func() error { return s.serveAPI(ctx) })
 	s.log.Info("Traffic and names are served", "http", s.cfg.HTTPListen, "domain", s.cfg.BaseDomain, "node", s.cfg.Node)
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -205,7 +218,7 @@ func (s *machine) serveAPI(ctx context.Context) error {
 		}
 	}
 	handler, err := api.New(ctx, api.Config{
-		Store: s.store, Control: s.control, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: s.diagnoser(),
+		Store: s.store, Control: s.control, OneOffs: s.oneOffs, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: s.diagnoser(),
 		Sources: s.data("sources"), AppURL: s.appURL, ClearCache: s.builder.DeleteCache,
 		URL: s.cfg.APIURL, Region: s.cfg.Region, Log: s.log,
 	})

@@ -28,7 +28,12 @@ type Change struct {
 	Deployment *platform.Deployment
 	// Operation is added or saved; done and error end it.
 	Operation *platform.Operation
-	Status    platform.AppStatus
+	// OneOff is added (it gets its number then; CodeConflict beyond the
+	// limits) or, when it has a creation time, saved.
+	OneOff *platform.OneOff
+	// Jobs replaces the scheduled tasks, unless it is nil.
+	Jobs   []platform.Job
+	Status platform.AppStatus
 	// RequireIdle refuses the change with CodeConflict while the app is
 	// scaling, restarting or being deployed (FS-8).
 	RequireIdle bool
@@ -48,7 +53,7 @@ func (s *Store) Commit(ctx context.Context, appID string, c *Change) error {
 			}
 		}
 		steps := []func(context.Context, *sql.Tx, string, *Change) error{
-			s.commitTypes, s.commitRelease, s.commitWorkloads, s.commitProgress, s.commitApp,
+			s.commitTypes, s.commitRelease, s.commitWorkloads, s.commitProgress, s.commitOneOff, s.commitJobs, s.commitApp,
 		}
 		for _, step := range steps {
 			if err := step(ctx, tx, appID, c); err != nil {
@@ -170,8 +175,8 @@ func (s *Store) commitProgress(ctx context.Context, tx *sql.Tx, appID string, c 
 		if d.Status.Final() && d.FinishedAt.IsZero() {
 			d.FinishedAt = s.now()
 		}
-		if _, err := tx.ExecContext(ctx, "UPDATE deployments SET status = ?, image = ?, image_size = ?, error = ?, finished_at = ? WHERE id = ?",
-			d.Status, d.Image, d.ImageSize, d.Error, stamp(d.FinishedAt), d.ID); err != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE deployments SET status = ?, image = ?, image_size = ?, error = ?, finished_at = ?, postdeploy_hook = ? WHERE id = ?",
+			d.Status, d.Image, d.ImageSize, d.Error, stamp(d.FinishedAt), d.PostdeployHook, d.ID); err != nil {
 			return err
 		}
 	}

@@ -80,11 +80,11 @@ func (s *Store) Releases(ctx context.Context, appID string) ([]platform.Release,
 
 // Private
 
-const selectDeployment = `SELECT id, app_id, status, git_ref, source_id, pusher_id, image, image_size, error, created_at, finished_at FROM deployments`
+const selectDeployment = `SELECT id, app_id, status, git_ref, source_id, pusher_id, image, image_size, error, created_at, finished_at, postdeploy_hook FROM deployments`
 
 func scanDeployment(r scanner) (d platform.Deployment, err error) {
 	var created, finished int64
-	err = r.Scan(&d.ID, &d.AppID, &d.Status, &d.GitRef, &d.SourceID, &d.PusherID, &d.Image, &d.ImageSize, &d.Error, &created, &finished)
+	err = r.Scan(&d.ID, &d.AppID, &d.Status, &d.GitRef, &d.SourceID, &d.PusherID, &d.Image, &d.ImageSize, &d.Error, &created, &finished, &d.PostdeployHook)
 	d.CreatedAt, d.FinishedAt = unstamp(created), unstamp(finished)
 	return d, err
 }
