@@ -51,6 +51,8 @@ func exitCodesTopic() *cobra.Command {
     6    the deployment ended, but not in success
   130    interrupted by Ctrl-C or SIGTERM
 
+` + "`atoll run`" + ` ends with the exit code of what it ran instead.
+
 Errors are written to stderr, with what can be done about them.`,
 	}
 }

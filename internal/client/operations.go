@@ -12,13 +12,15 @@ import (
 // Operation is asynchronous work on an app.
 type Operation struct {
 	ID string `json:"id"`
-	// Type is "scale" or "restart".
+	// Type is "scale", "restart" or "start-one-off".
 	Type string `json:"type"`
 	// Status is pending, running, done or error.
 	Status     string    `json:"status"`
 	Error      string    `json:"error,omitempty"`
 	CreatedAt  time.Time `json:"created_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
+	// StartOneOff is there for the type "start-one-off".
+	StartOneOff *StartOneOff `json:"start_one_off_data,omitempty"`
 }
 
 // Over reports whether the operation has ended, well or not.
