@@ -64,6 +64,13 @@ func (k *keeper) terminate(ctx context.Context, exited <-chan ending) (*ending, 
 		if err := k.kill(ctx, syscall.SIGTERM); err != nil {
 			return nil, err
 		}
+		if once := rec.Once; once != nil && once.Terminal {
+			// Shells that people type into ignore SIGTERM. What ends them is
+			// that their terminal hangs up.
+			if err := k.kill(ctx, syscall.SIGHUP); err != nil {
+				return nil, err
+			}
+		}
 		k.mu.Lock()
 		k.rec.Stop = &stopRecord{DrainUntil: rec.Stop.DrainUntil, TermAt: time.Now().UTC()}
 		k.mu.Unlock()

@@ -227,6 +227,23 @@ func testTerminal(t *testing.T, f *fixture) {
 		t.Errorf("the row is %+v, the output %q", row, out.String())
 	}
 
+	// A shell that waits for its person ends when it is stopped.
+	shell := f.oneOff("exec bash -i")
+	in1, keyboard1 := io.Pipe()
+	defer keyboard1.Close()
+	out1 := screen{}
+	shell.Attached = &engine.Attachment{Input: in1, Output: &out1, Terminal: true}
+	f.begin(t, shell)
+	_, err = keyboard1.Write([]byte("echo $((20+3))\n"))
+	check(t, err)
+	out1.await(t, "23\r\n")
+	began := time.Now()
+	check(t, f.Stop(context.Background(), shell.Workload.ID))
+	f.awaitState(t, shell, platform.InstanceEnded)
+	if d := time.Since(began); d >= shell.Workload.StopGrace {
+		t.Errorf("the shell ended after %v, by SIGKILL", d)
+	}
+
 	// Ctrl-C reaches what runs in front.
 	o = f.oneOff("probe terminal")
 	in2, keyboard2 := io.Pipe()
