@@ -3,6 +3,7 @@ module github.com/atollhq/atoll
 go 1.26.6
 
 require (
+	github.com/adhocore/gronx v1.20.4
 	github.com/cilium/ebpf v0.22.0
 	github.com/coder/websocket v1.8.15
 	github.com/containerd/containerd/v2 v2.4.2

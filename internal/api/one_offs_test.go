@@ -291,3 +291,18 @@ func TestStopOfAContainerOfTheFormationIsRefused(t *testing.T) {
 		t.Errorf("the error does not help: %s", a.text)
 	}
 }
+
+func TestScheduledTasksAreListed(t *testing.T) {
+	s := newServer(t)
+	app := s.createApp("some-app")
+	s.ask("GET", "/v1/apps/some-app/cron_tasks", "", 200).at("jobs")
+	jobs := []platform.Job{{Schedule: "*/10 * * * *", Command: "bin/purge --all", Size: "L"}}
+	if err := s.store.Commit(t.Context(), app.ID, &store.Change{Jobs: jobs}); err != nil {
+		t.Fatal(err)
+	}
+	a := s.ask("GET", "/v1/apps/some-app/cron_tasks", "", 200)
+	a.want("*/10 * * * * bin/purge --all", "jobs", 0, "command")
+	a.want("L", "jobs", 0, "size")
+	a.want(nil, "jobs", 0, "last_execution_date")
+	a.wantDate("jobs", 0, "next_execution_date")
+}

@@ -75,6 +75,7 @@ func (a *API) table() []route {
 
 		// One-offs. CONNECT on the second path is not the mux's, see connect.
 		{"POST", "/v1/apps/{app}/run", bearer, a.runOneOff},
+		{"GET", "/v1/apps/{app}/cron_tasks", bearer, a.cronTasks},
 		{"PUT", attachPath + "{id}", attached, a.resizeOneOff},
 		{"POST", attachPath + "{id}/files", attached, a.addFile},
 		{"GET", attachPath + "{id}/wait", attached, a.waitOneOff},
@@ -106,7 +107,6 @@ func (a *API) table() []route {
 		{"GET", "/v1/apps/{app}/alerts", bearer, a.emptyListOfApp("alerts")},
 		{"GET", "/v1/apps/{app}/log_drains", bearer, a.emptyListOfApp("drains")},
 		{"GET", "/v1/apps/{app}/notifiers", bearer, a.emptyListOfApp("notifiers")},
-		{"GET", "/v1/apps/{app}/cron_tasks", bearer, a.emptyListOfApp("jobs")},
 		{"GET", "/v1/apps/{app}/scm_repo_link", bearer, a.noRepoLink},
 		{"GET", "/v1/apps/{app}/scm_repo_link/review_apps", bearer, a.emptyListOfApp("review_apps")},
 	}

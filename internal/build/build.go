@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/atollhq/atoll/buildpacks"
+	"github.com/atollhq/atoll/internal/cronfile"
 	"github.com/atollhq/atoll/internal/engine"
 	"github.com/atollhq/atoll/internal/source"
 )
@@ -118,6 +119,8 @@ type Result struct {
 	Commands map[string]string
 	// Postdeploy is the command of the deployment's hook, "" without one.
 	Postdeploy string
+	// Jobs are the scheduled tasks, with their sizes.
+	Jobs []cronfile.Job
 	// Size is the app layer in bytes, compressed.
 	Size int64
 
@@ -170,7 +173,7 @@ func (b *Builder) Build(ctx context.Context, req Request) (res Result, err error
 	if res.Commands, err = plan.commands(w.release()); err != nil {
 		return res, err
 	}
-	res.Postdeploy = plan.postdeploy
+	res.Postdeploy, res.Jobs = plan.postdeploy, plan.jobs
 	if err := source.ApplySlugignore(w.app); err != nil {
 		return res, failf("cannot apply .slugignore: %v", err)
 	}

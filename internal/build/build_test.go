@@ -57,6 +57,9 @@ func TestProcessTypes(t *testing.T) {
 			}
 			write(t, dir, "release.yml", tt.release)
 			p, err := readPlan(dir)
+			if hook := strings.Contains(tt.procfile, "postdeploy"); err == nil && hook != (p.postdeploy == "hook") {
+				t.Errorf("the hook is %q", p.postdeploy)
+			}
 			var got map[string]string
 			if err == nil {
 				got, err = p.commands(filepath.Join(dir, "release.yml"))
@@ -260,5 +263,21 @@ func TestWithoutAStackTheAdviceIsToBuildIt(t *testing.T) {
 	_, err := b.writeImage(t.Context(), Request{}, t.TempDir(), filepath.Join(t.TempDir(), "x"))
 	if err == nil || !strings.Contains(err.Error(), "make stack") {
 		t.Fatalf("error is %v", err)
+	}
+}
+
+func TestScheduledTasks(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "cron.json", `{"jobs":[{"command":"*/10 * * * * x"},{"command":"0 3 * * * y","size":"L"}]}`)
+	p, err := readPlan(dir)
+	if err != nil || len(p.jobs) != 2 || p.jobs[0].Size != "M" || p.jobs[1].Size != "L" {
+		t.Errorf("got %+v, error %v", p.jobs, err)
+	}
+	for text, says := range map[string]string{`{"jobs":[{"command":"* * * * * x"}]}`: "smallest interval", `{"jobs":[{"command":"0 3 * * * x","size":"XXS"}]}`: "XXS", `{`: "cron.json"} {
+		write(t, dir, "cron.json", text)
+		var refused *Error
+		if _, err := readPlan(dir); !errors.As(err, &refused) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: error %v, want one that says %q", text, err, says)
+		}
 	}
 }

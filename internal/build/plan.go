@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/atollhq/atoll/internal/cronfile"
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/procfile"
 )
@@ -19,23 +20,73 @@ import (
 type plan struct {
 	procfile   map[string]string
 	postdeploy string
+	jobs       []cronfile.Job
 	warnings   []string
 }
 
-// readPlan reads the Procfile of dir; none is fine.
+// readPlan reads the Procfile and the cron.json of dir; none is fine.
 func readPlan(dir string) (plan, error) {
-	var p plan
-	// Lstat first: a Procfile that is a link or a device is not opened.
-	info, err := os.Lstat(filepath.Join(dir, "Procfile"))
+	p, err := readProcfile(dir)
+	if err != nil {
+		return p, err
+	}
+	if p.jobs, err = readJobs(dir); err != nil {
+		return p, err
+	}
+	if _, ok := p.procfile[platform.TypeCron]; ok && len(p.jobs) > 0 {
+		p.warnings = append(p.warnings, "the process type cron has the same names (1.cron...) as the runs of cron.json; its containers come first, but call it otherwise to tell them apart")
+	}
+	return p, nil
+}
+
+// open opens a file of the source, nil when there is none. Lstat first: a link
+// or a device is not opened.
+func open(dir, name string) (*os.File, error) {
+	info, err := os.Lstat(filepath.Join(dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return p, nil
+		return nil, nil
 	}
 	if err != nil || !info.Mode().IsRegular() {
-		return p, failf("Procfile must be a regular file")
+		return nil, failf("%s must be a regular file", name)
 	}
-	f, err := os.Open(filepath.Join(dir, "Procfile"))
+	f, err := os.Open(filepath.Join(dir, name))
 	if err != nil {
-		return p, fmt.Errorf("cannot read the Procfile: %w", err)
+		return nil, fmt.Errorf("cannot read %s: %w", name, err)
+	}
+	return f, nil
+}
+
+// readJobs reads the scheduled tasks.
+func readJobs(dir string) ([]cronfile.Job, error) {
+	f, err := open(dir, "cron.json")
+	if f == nil || err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	jobs, err := cronfile.Parse(f)
+	var refused *cronfile.Error
+	if errors.As(err, &refused) {
+		return nil, failf("%v", refused)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range jobs {
+		if jobs[i].Size == "" {
+			jobs[i].Size = platform.DefaultSize
+		}
+		if _, err := platform.SizeByName(jobs[i].Size); err != nil {
+			return nil, failf("cron.json, job %d: %v", i+1, err)
+		}
+	}
+	return jobs, nil
+}
+
+func readProcfile(dir string) (plan, error) {
+	var p plan
+	f, err := open(dir, "Procfile")
+	if f == nil || err != nil {
+		return p, err
 	}
 	defer f.Close()
 	entries, warnings, err := procfile.Parse(f)

@@ -63,6 +63,7 @@ func (t *tool) commands() []*cobra.Command {
 		t.runCommand(),
 		t.oneOffStopCommand(),
 		t.sendSignalCommand(),
+		t.cronTasksCommand(),
 		t.logsCommand(),
 		t.namesCommand(),
 		t.doctorCommand(),

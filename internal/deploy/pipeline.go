@@ -143,6 +143,8 @@ type run struct {
 	// types is the formation after the switch, fresh its containers.
 	types []platform.ProcessType
 	fresh []store.Workload
+	// jobs are the scheduled tasks after the switch, never nil.
+	jobs []platform.Job
 }
 
 // failure is a final status other than success, with what the user is told.
@@ -216,6 +218,10 @@ func (r *run) build(ctx context.Context) (build.Result, error) {
 	})
 	r.release.Commands, r.release.ImageSize = result.Commands, result.Size
 	r.deployment.PostdeployHook = result.Postdeploy
+	r.jobs = []platform.Job{}
+	for _, j := range result.Jobs {
+		r.jobs = append(r.jobs, platform.Job{Schedule: j.Schedule, Command: j.Command, Size: j.Size})
+	}
 	return result, err
 }
 
@@ -302,7 +308,7 @@ func (r *run) switchOver(ctx context.Context) error {
 	}
 	r.deployment.Status, r.deployment.FinishedAt = platform.DeploymentSuccess, time.Now()
 	err = r.Store.Commit(ctx, r.app.ID, &store.Change{
-		Types: r.types, Release: &r.release, Current: true, Put: r.fresh, Drop: old, Status: status,
+		Types: r.types, Release: &r.release, Current: true, Put: r.fresh, Drop: old, Jobs: r.jobs, Status: status,
 		Deployment: &r.deployment, Event: "deployment", EventData: r.eventData(), User: r.user,
 	})
 	if err != nil {

@@ -14,6 +14,8 @@
 //     code is not lost with this process. At the next start Recover ends what
 //     cannot go on (attached ones, and ones the engine never got) and takes
 //     up what still runs.
+//   - Two runs of a scheduled task never overlap; a run is left out rather than
+//     begun too late.
 //   - Nothing runs past its deadline by more than the grace of a stop.
 //   - Uploaded files are gone when the container is.
 package oneoff
