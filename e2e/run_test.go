@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -266,10 +265,13 @@ func TestRunServerKilled(t *testing.T) {
 	detached := r.startDetached(t, "n=0; while [ ! -e /tmp/stop ]; do n=$((n+1)); echo count $n; sleep 0.05; done; echo counted $n; exit 3")
 	c := r.one(t, detached)
 	attached := r.command(t, "run", "sleep 1000")
-	input, feed := io.Pipe()
+	input, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer feed.Close()
+	defer input.Close()
 	attached.Stdin = input
-	attached.WaitDelay = time.Second
 	if err := attached.Start(); err != nil {
 		t.Fatal(err)
 	}
