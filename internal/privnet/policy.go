@@ -1,6 +1,7 @@
 package privnet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -232,30 +233,29 @@ func (s *Switch) freeVersion(have map[uint32]bpf.SwitchPolicy, rules map[uint32]
 }
 
 // compile makes what the program reads of a policy: beside its mode, which
-// fields are "any" in its rules.
+// fields say something in its rules, each combination once.
 func compile(mode Mode, set ruleSet) bpf.SwitchPolicy {
 	p := bpf.SwitchPolicy{Mode: uint32(mode)}
-	var shapes [len(p.Shape)]bool
+	shapes := make(map[bpf.SwitchShape]bool)
 	for r := range set {
-		shapes[shapeOf(r)] = true
+		shapes[bpf.SwitchShape{From: mask(r.From), To: mask(r.To), Port: mask(r.Port), Protocol: mask(r.Protocol)}] = true
 	}
-	for shape, used := range shapes {
-		if used {
-			p.Shape[p.Shapes] = uint8(shape)
-			p.Shapes++
-		}
+	// In an order of their own, so that the same rules compile to the same.
+	for _, shape := range slices.SortedFunc(maps.Keys(shapes), func(a, b bpf.SwitchShape) int {
+		return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	}) {
+		p.Shape[p.Shapes] = shape
+		p.Shapes++
 	}
 	return p
 }
 
-// shapeOf has the bits ANY_FROM and so on of bpf/policy.h.
-func shapeOf(r Rule) (shape int) {
-	for i, any := range []bool{r.From == 0, r.To == 0, r.Protocol == 0, r.Port == 0} {
-		if any {
-			shape |= 1 << i
-		}
+// mask is all ones for a field that says something, 0 for "any".
+func mask[T uint8 | uint16 | uint32](field T) T {
+	if field == 0 {
+		return 0
 	}
-	return shape
+	return ^T(0)
 }
 
 func ruleKey(version uint32, r Rule) bpf.SwitchRuleKey {

@@ -18,4 +18,4 @@
 // one, and an untested data path is worse than a build that says no.
 package bpf
 
-//go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package bpf Switch switch.c -- -Wall -Wextra -Werror
+//go:generate go tool bpf2go -cc clang-14 -strip llvm-strip-14 -target bpfel -go-package bpf -type shape Switch switch.c -- -Wall -Wextra -Werror

@@ -143,7 +143,22 @@ struct packet {
 	__u8 kind;
 	__u8 reply;    /* the sender is the server */
 	__u8 verdict;
+	__u8 can;      /* what it may be: AS_CLIENT, AS_SERVER */
+	__u8 high;     /* the sender is the high end of the conversation */
+	__u16 fragment;
+	__be16 id;
+	__u8 ip_protocol;
 };
+
+/* The packet this processor is at, not on the stack: what is read back from a
+ * table is any number to the verifier, so that the ways a packet can be read
+ * do not multiply with the ways it can be judged. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct packet);
+} pn_packet SEC(".maps");
 
 /* start_of returns the first len bytes of the frame, or nothing when it has
  * fewer. They are in the linear part already, except for crafted frames.
@@ -247,14 +262,14 @@ INLINE void read_transport(struct __sk_buff *skb, struct packet *p, __u32 payloa
 	}
 }
 
-INLINE struct fragment_key fragment_key(const struct packet *p, __be16 id, __u8 protocol)
+INLINE struct fragment_key fragment_key(const struct packet *p)
 {
 	struct fragment_key key = {
 		.network = p->network,
 		.from = p->from,
 		.to = p->to,
-		.id = id,
-		.protocol = protocol,
+		.id = p->id,
+		.protocol = p->ip_protocol,
 	};
 
 	return key;
@@ -262,16 +277,16 @@ INLINE struct fragment_key fragment_key(const struct packet *p, __be16 id, __u8 
 
 /* A later fragment is of the packet whose first one passed, and is judged as
  * that was; without one it is broken. */
-INLINE void recall_fragment(struct packet *p, __be16 id, __u32 offset)
+INLINE void recall_fragment(struct packet *p)
 {
-	struct fragment_key key = fragment_key(p, id, p->protocol);
+	struct fragment_key key = fragment_key(p);
 	struct fragment *first = bpf_map_lookup_elem(&pn_fragments, &key);
 
 	if (!first || (long)(p->now - first->seen) > (long)FRAGMENT_WAIT)
 		return;
 	/* The second 8 bytes of TCP have its flags: it would write over those
 	 * that were looked at. */
-	if (p->protocol == IPPROTO_TCP && offset == 1)
+	if (p->protocol == IPPROTO_TCP && (p->fragment & FRAGMENT_OFFSET) == 1)
 		return;
 	p->from_port = first->from_port;
 	p->to_port = first->to_port;
@@ -279,9 +294,9 @@ INLINE void recall_fragment(struct packet *p, __be16 id, __u32 offset)
 	p->kind = first->kind;
 }
 
-INLINE void remember_fragment(const struct packet *p, __be16 id, __u8 protocol)
+INLINE void remember_fragment(const struct packet *p)
 {
-	struct fragment_key key = fragment_key(p, id, protocol);
+	struct fragment_key key = fragment_key(p);
 	struct fragment first = {
 		.seen = p->now,
 		.from_port = p->from_port,

@@ -22,13 +22,6 @@ enum verdict {
 	WOULD_DENY = 2,
 };
 
-/* Bits of a rule's shape: which of its fields are "any". */
-#define ANY_FROM 1
-#define ANY_TO 2
-#define ANY_PROTOCOL 4
-#define ANY_PORT 8
-#define SHAPES 16
-
 /* Without a packet for so long, a conversation that has no flags to tell who
  * asks and who answers is over. */
 #define IDLE (180 * 1000000000ULL)
@@ -37,6 +30,7 @@ enum verdict {
  * write to memory that other processors read for every packet. */
 #define REFRESH 1000000000ULL
 
+/* Bits of packet.can, at the positions that packet.reply has for them. */
 #define AS_CLIENT 1
 #define AS_SERVER 2
 
@@ -58,36 +52,34 @@ INLINE int rule_allows(const struct policy *policy, const struct packet *p, int 
 	__u16 port = service_port(p, reply);
 
 	for (__u32 i = 0; i < SHAPES; i++) {
+		const struct shape *says = &policy->shape[i];
 		struct rule_key key = { .policy = policy->id };
-		__u32 any;
 
 		if (i >= policy->shapes)
 			return 0;
-		any = policy->shape[i];
-		key.from = any & ANY_FROM ? 0 : from;
-		key.to = any & ANY_TO ? 0 : to;
-		key.protocol = any & ANY_PROTOCOL ? 0 : p->protocol;
-		key.port = any & ANY_PORT ? 0 : port;
+		key.from = from & says->from;
+		key.to = to & says->to;
+		key.protocol = p->protocol & says->protocol;
+		key.port = port & says->port;
 		if (bpf_map_lookup_elem(&pn_rules, &key))
 			return 1;
 	}
 	return 0;
 }
 
-/* Fills the key of the packet's conversation; says whether the sender is its
- * high end. */
-INLINE int conversation(const struct packet *p, struct pair_key *key)
+/* Fills the key of the packet's conversation, and notes which end sends. */
+INLINE void conversation(struct packet *p, struct pair_key *key)
 {
 	__u32 from = NET32(p->from), to = NET32(p->to);
 	int high = from > to || (from == to && p->from_port > p->to_port);
 
+	p->high = high;
 	key->network = p->network;
 	key->protocol = p->protocol;
 	key->low = high ? p->to : p->from;
 	key->high = high ? p->from : p->to;
 	key->low_port = high ? p->to_port : p->from_port;
 	key->high_port = high ? p->from_port : p->to_port;
-	return high;
 }
 
 /* What the packet can be, by itself and by who opened the conversation. TCP
@@ -116,7 +108,7 @@ INLINE __u32 possible(const struct packet *p, int mine, int theirs)
 /* Which side is the server: the one that did not open the conversation. When
  * that is not known, the one with the smaller port; when the ports are the
  * same, the one with the greater address. */
-INLINE int sender_is_server(const struct packet *p, int mine, int theirs, int high)
+INLINE int sender_is_server(const struct packet *p, int mine, int theirs)
 {
 	if (p->kind == OPENING || p->kind == BROKEN)
 		return 0;
@@ -128,21 +120,21 @@ INLINE int sender_is_server(const struct packet *p, int mine, int theirs, int hi
 		return 0;
 	if (p->from_port != p->to_port)
 		return p->from_port < p->to_port;
-	return high;
+	return p->high;
 }
 
 /* Notes that the client of the conversation is heard of. */
-INLINE void note_opened(const struct packet *p, struct pair_key *key, struct opened *opened, int high)
+INLINE void note_opened(const struct packet *p, struct pair_key *key, struct opened *opened)
 {
+	__u32 client = (p->high ^ p->reply) & 1;
 	struct opened fresh = {};
-	int client = p->reply ? !high : high;
 
 	/* Answers of TCP need no note, and errors are no sign of life. */
 	if (p->kind == BROKEN || p->kind == MIDDLE || p->kind == ERROR ||
 	    (p->kind == ANSWER && p->protocol == IPPROTO_TCP))
 		return;
 	if (opened) {
-		__u64 *by = &opened->by[client & 1], *other = &opened->by[!client];
+		__u64 *by = &opened->by[client], *other = &opened->by[client ^ 1];
 
 		if ((long)(p->now - *by) > (long)REFRESH)
 			*by = p->now;
@@ -153,42 +145,53 @@ INLINE void note_opened(const struct packet *p, struct pair_key *key, struct ope
 	}
 	if (p->reply || !may_add(p->ifindex, PACE_OPENED, MAX_OPENED, p->now))
 		return;
-	fresh.by[0] = high ? 0 : p->now;
-	fresh.by[1] = high ? p->now : 0;
+	if (client)
+		fresh.by[1] = p->now;
+	else
+		fresh.by[0] = p->now;
 	bpf_map_update_elem(&pn_opened, key, &fresh, BPF_NOEXIST);
+}
+
+/* Notes what the packet can be, and what it most likely is. */
+INLINE void classify(struct packet *p, const struct opened *opened)
+{
+	int mine = 0, theirs = 0;
+
+	if (opened) {
+		__u64 by_me = opened->by[p->high & 1], by_them = opened->by[(p->high ^ 1) & 1];
+		int ends = p->protocol != IPPROTO_TCP;
+
+		mine = by_me && !(ends && (long)(p->now - by_me) > (long)IDLE);
+		theirs = by_them && !(ends && (long)(p->now - by_them) > (long)IDLE);
+	}
+	p->can = possible(p, mine, theirs);
+	p->reply = sender_is_server(p, mine, theirs);
 }
 
 /* Finds the packet's verdict and which side its sender is on. */
 INLINE void judge(struct packet *p)
 {
 	struct pair_key key = {};
-	int high = conversation(p, &key);
-	struct opened *opened = bpf_map_lookup_elem(&pn_opened, &key);
-	struct policy *policy = bpf_map_lookup_elem(&pn_policies, &p->network);
-	int mine = 0, theirs = 0;
+	struct opened *opened;
+	struct policy *policy;
 
-	if (opened) {
-		__u64 by_me = opened->by[high & 1], by_them = opened->by[!high];
-		int ends = p->protocol != IPPROTO_TCP;
-
-		mine = by_me && !(ends && (long)(p->now - by_me) > (long)IDLE);
-		theirs = by_them && !(ends && (long)(p->now - by_them) > (long)IDLE);
-	}
-	p->reply = sender_is_server(p, mine, theirs, high);
+	conversation(p, &key);
+	opened = bpf_map_lookup_elem(&pn_opened, &key);
+	classify(p, opened);
 	p->verdict = ALLOWED;
+	policy = bpf_map_lookup_elem(&pn_policies, &p->network);
 	if (policy && policy->mode != MODE_OPEN) {
-		__u32 can = possible(p, mine, theirs);
-		int reply = p->reply;
+		__u8 reply = p->reply & 1, can = p->can;
 
-		if (can & (reply ? AS_SERVER : AS_CLIENT) && rule_allows(policy, p, reply))
+		if (can >> reply & 1 && rule_allows(policy, p, reply))
 			;
-		else if (can & (reply ? AS_CLIENT : AS_SERVER) && rule_allows(policy, p, !reply))
-			p->reply = !reply;
+		else if (can >> (reply ^ 1) & 1 && rule_allows(policy, p, reply ^ 1))
+			p->reply = reply ^ 1;
 		else
 			p->verdict = policy->mode == MODE_DRY_RUN ? WOULD_DENY : DENIED;
 	}
 	if (p->verdict != DENIED)
-		note_opened(p, &key, opened, high);
+		note_opened(p, &key, opened);
 }
 
 #endif

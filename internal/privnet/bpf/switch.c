@@ -69,30 +69,27 @@ INLINE int deliver(struct __sk_buff *skb, const struct member *to)
 }
 
 /* Whether the policy of the network lets the packet pass; counts it. */
-INLINE int passes(struct __sk_buff *skb, struct packet *p, __be16 id, __u32 fragment)
+INLINE int passes(struct __sk_buff *skb, struct packet *p)
 {
-	__u8 protocol = p->protocol;
-
-	if (fragment & FRAGMENT_OFFSET)
-		recall_fragment(p, id, fragment & FRAGMENT_OFFSET);
+	if (p->fragment & FRAGMENT_OFFSET)
+		recall_fragment(p);
 	else
 		read_transport(skb, p, p->bytes - sizeof(struct ipv4));
 	judge(p);
 	count_flow(skb, p);
 	if (p->verdict == DENIED)
 		return 0;
-	if ((fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) == MORE_FRAGMENTS)
-		remember_fragment(p, id, protocol);
+	if ((p->fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) == MORE_FRAGMENTS)
+		remember_fragment(p);
 	return 1;
 }
 
 INLINE int switch_ipv4(struct __sk_buff *skb, const struct port *port, __u32 ifindex, __be32 *dst)
 {
 	struct ipv4_frame *frame;
-	struct packet p = {};
+	__u32 len, zero = 0;
+	struct packet *p;
 	struct member *to;
-	__u32 len, fragment;
-	__be16 id;
 
 	frame = start_of(skb, sizeof(*frame));
 	if (!frame)
@@ -130,18 +127,23 @@ INLINE int switch_ipv4(struct __sk_buff *skb, const struct port *port, __u32 ifi
 	if (bare)
 		return deliver(skb, to);
 
-	p.now = bpf_ktime_get_ns();
-	p.network = port->network;
-	p.ifindex = ifindex;
-	p.from = frame->ip.from;
-	p.to = frame->ip.to;
-	p.from_group = port->group;
-	p.to_group = to->group;
-	p.bytes = len;
-	p.protocol = frame->ip.protocol;
-	id = frame->ip.id;
-	fragment = HOST16(frame->ip.fragment);
-	if (!passes(skb, &p, id, fragment))
+	p = bpf_map_lookup_elem(&pn_packet, &zero);
+	if (!p)
+		return DROP(DROP_TRUNCATED); /* there is always one */
+	p->now = bpf_ktime_get_ns();
+	p->network = port->network;
+	p->ifindex = ifindex;
+	p->from = frame->ip.from;
+	p->to = frame->ip.to;
+	p->from_group = port->group;
+	p->to_group = to->group;
+	p->bytes = len;
+	p->from_port = p->to_port = 0;
+	p->protocol = p->ip_protocol = frame->ip.protocol;
+	p->kind = BROKEN;
+	p->id = frame->ip.id;
+	p->fragment = HOST16(frame->ip.fragment);
+	if (!passes(skb, p))
 		return DROP(DROP_POLICY);
 	return deliver(skb, to);
 }

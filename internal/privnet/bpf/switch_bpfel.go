@@ -96,6 +96,30 @@ type SwitchPace struct {
 	Added  [4]uint32
 }
 
+type SwitchPacket struct {
+	_          structs.HostLayout
+	Now        uint64
+	Network    uint32
+	Ifindex    uint32
+	From       uint32
+	To         uint32
+	FromGroup  uint32
+	ToGroup    uint32
+	Bytes      uint32
+	FromPort   uint16
+	ToPort     uint16
+	Protocol   uint8
+	Kind       uint8
+	Reply      uint8
+	Verdict    uint8
+	Can        uint8
+	High       uint8
+	Fragment   uint16
+	Id         uint16
+	IpProtocol uint8
+	_          [5]byte
+}
+
 type SwitchPairKey struct {
 	_        structs.HostLayout
 	Network  uint32
@@ -112,7 +136,7 @@ type SwitchPolicy struct {
 	Mode     uint32
 	Shapes   uint32
 	Reserved uint32
-	Shape    [16]uint8
+	Shape    [16]SwitchShape
 }
 
 type SwitchPort struct {
@@ -135,6 +159,15 @@ type SwitchRuleKey struct {
 	Reserved uint8
 }
 
+type SwitchShape struct {
+	_        structs.HostLayout
+	From     uint32
+	To       uint32
+	Port     uint16
+	Protocol uint8
+	Reserved uint8
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -146,6 +179,7 @@ const (
 	SwitchMapPnMembers    = "pn_members"
 	SwitchMapPnOpened     = "pn_opened"
 	SwitchMapPnPace       = "pn_pace"
+	SwitchMapPnPacket     = "pn_packet"
 	SwitchMapPnPolicies   = "pn_policies"
 	SwitchMapPnPorts      = "pn_ports"
 	SwitchMapPnRules      = "pn_rules"
@@ -209,6 +243,7 @@ type SwitchMapSpecs struct {
 	PnMembers   *ebpf.MapSpec `ebpf:"pn_members"`
 	PnOpened    *ebpf.MapSpec `ebpf:"pn_opened"`
 	PnPace      *ebpf.MapSpec `ebpf:"pn_pace"`
+	PnPacket    *ebpf.MapSpec `ebpf:"pn_packet"`
 	PnPolicies  *ebpf.MapSpec `ebpf:"pn_policies"`
 	PnPorts     *ebpf.MapSpec `ebpf:"pn_ports"`
 	PnRules     *ebpf.MapSpec `ebpf:"pn_rules"`
@@ -248,6 +283,7 @@ type SwitchMaps struct {
 	PnMembers   *ebpf.Map `ebpf:"pn_members"`
 	PnOpened    *ebpf.Map `ebpf:"pn_opened"`
 	PnPace      *ebpf.Map `ebpf:"pn_pace"`
+	PnPacket    *ebpf.Map `ebpf:"pn_packet"`
 	PnPolicies  *ebpf.Map `ebpf:"pn_policies"`
 	PnPorts     *ebpf.Map `ebpf:"pn_ports"`
 	PnRules     *ebpf.Map `ebpf:"pn_rules"`
@@ -262,6 +298,7 @@ func (m *SwitchMaps) Close() error {
 		m.PnMembers,
 		m.PnOpened,
 		m.PnPace,
+		m.PnPacket,
 		m.PnPolicies,
 		m.PnPorts,
 		m.PnRules,

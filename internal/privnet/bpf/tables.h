@@ -62,6 +62,17 @@ struct {
 	__type(value, __u64);
 } pn_drops SEC(".maps");
 
+/* Which fields of a rule say something: all ones, or zeroes for "any". */
+struct shape {
+	__u32 from;
+	__u32 to;
+	__u16 port;
+	__u8 protocol;
+	__u8 reserved;
+};
+
+#define SHAPES 16
+
 /* The policy of a network; one without an entry is open. A change of rules
  * makes a new version under a new id, and one write here puts it in force. */
 struct policy {
@@ -69,9 +80,9 @@ struct policy {
 	__u32 mode;
 	__u32 shapes; /* how many of shape are used */
 	__u32 reserved;
-	/* Which fields are "any" in its rules: each combination once, so that a
-	 * look-up for each finds every rule there may be. */
-	__u8 shape[16];
+	/* Those its rules have, each once: a look-up for each finds every rule
+	 * there may be. */
+	struct shape shape[SHAPES];
 };
 
 struct {
