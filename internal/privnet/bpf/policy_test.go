@@ -1,0 +1,455 @@
+package bpf
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"testing"
+)
+
+// The modes and verdicts of policy.h, by number.
+const (
+	modeOpen = iota
+	modeDryRun
+	modeEnforce
+)
+
+const (
+	allowed = iota
+	denied
+	wouldDeny
+)
+
+// The groups of the two members of a world.
+const (
+	ownGroup      = 11
+	neighborGroup = 22
+)
+
+const policyDenied = 15
+
+// The table of verdicts: what is sent, one frame after the other, and what
+// becomes of the last. The rule is always that own's group may reach TCP and
+// UDP port 80, and ICMP, of the neighbour's.
+func TestVerdicts(t *testing.T) {
+	there := func(f ...[]byte) []sent { return from(own, f...) }
+	back := func(f ...[]byte) []sent { return from(neighbor, f...) }
+	steps := func(s ...[]sent) []sent { return slices.Concat(s...) }
+	echo := func(kind byte, id uint16) []byte { return icmp(kind, 0, id, nil) }
+
+	for _, c := range []struct {
+		name  string
+		sends []sent
+		want  int // in a network that enforces
+	}{
+		// Opening connections.
+		{"SYN to the port", there(tcp(40000, 80, syn)), allowed},
+		{"SYN to another port", there(tcp(40000, 81, syn)), denied},
+		{"SYN to port 0", there(tcp(40000, 0, syn)), denied},
+		{"SYN the other way", back(tcp(40000, 80, syn)), denied},
+		{"SYN from the service's port", back(tcp(80, 40000, syn)), denied},
+		{"SYN from the service's port, within a connection", steps(there(tcp(40000, 80, syn)), back(tcp(80, 40000, syn))), denied},
+		{"SYN with FIN and RST", back(tcp(80, 40000, syn|fin|rst)), denied},
+
+		// What belongs to a connection, with and without a memory of it.
+		{"SYN+ACK", steps(there(tcp(40000, 80, syn)), back(tcp(80, 40000, syn|ack))), allowed},
+		{"SYN+ACK to another port", back(tcp(81, 40000, syn|ack)), denied},
+		{"SYN+ACK from a client", there(tcp(40000, 80, syn|ack)), denied},
+		{"data", steps(there(tcp(40000, 80, syn)), there(tcp(40000, 80, ack))), allowed},
+		{"data of a connection not seen to open", there(tcp(40000, 80, ack)), allowed},
+		{"answer of a connection not seen to open", back(tcp(80, 40000, ack)), allowed},
+		{"RST from the server", back(tcp(80, 40000, rst)), allowed},
+		{"answer from a port that is no service", back(tcp(81, 40000, ack)), denied},
+		{"data to a port that is no service", there(tcp(40000, 81, ack)), denied},
+
+		// UDP has no flags: only who was asked may answer.
+		{"datagram", there(udp(40000, 80)), allowed},
+		{"datagram to another port", there(udp(40000, 81)), denied},
+		{"answer", steps(there(udp(40000, 80)), back(udp(80, 40000))), allowed},
+		{"unasked answer", back(udp(80, 40000)), denied},
+		{"answer to another port than asked", steps(there(udp(40000, 80)), back(udp(80, 40001))), denied},
+		{"answer from another port than asked", steps(there(udp(40000, 80)), back(udp(81, 40000))), denied},
+		{"answer to what was denied", steps(there(udp(40000, 81)), back(udp(81, 40000))), denied},
+		{"both ports the same, asked", steps(there(udp(80, 80)), back(udp(80, 80))), allowed},
+		{"both ports the same, unasked", back(udp(80, 80)), denied},
+		{"TCP does not open for UDP", steps(there(tcp(40000, 80, syn)), back(udp(80, 40000))), denied},
+
+		// ICMP.
+		{"echo request", there(echo(8, 7)), allowed},
+		{"echo request the other way", back(echo(8, 7)), denied},
+		{"echo reply", steps(there(echo(8, 7)), back(echo(0, 7))), allowed},
+		{"echo reply with another id", steps(there(echo(8, 7)), back(echo(0, 8))), denied},
+		{"unasked echo reply", back(echo(0, 7)), denied},
+		{"redirect, with a rule for ICMP", there(icmp(5, 0, 0, nil)), allowed},
+		{"redirect", back(icmp(5, 0, 0, nil)), denied},
+		{"answer to a timestamp request", steps(there(icmp(13, 0, 7, nil)), back(icmp(14, 0, 7, nil))), denied},
+
+		// Errors are of the conversation they quote.
+		{"path MTU to a client", back(icmp(3, 4, 0, quote(there(tcp(40000, 80, ack))))), allowed},
+		{"path MTU to a server", there(icmp(3, 4, 0, quote(back(tcp(80, 40000, ack))))), allowed},
+		{"path MTU about no allowed connection", back(icmp(3, 4, 0, quote(there(tcp(40000, 81, ack))))), denied},
+		{"port unreachable", steps(there(udp(40000, 80)), back(icmp(3, 3, 0, quote(there(udp(40000, 80)))))), allowed},
+		{"port unreachable to the server", steps(there(udp(40000, 80)), back(udp(80, 40000)), there(icmp(3, 3, 0, quote(back(udp(80, 40000)))))), allowed},
+		{"port unreachable, nothing sent", back(icmp(3, 3, 0, quote(there(udp(40000, 80))))), denied},
+		{"time exceeded for an echo", steps(there(echo(8, 7)), back(icmp(11, 0, 0, quote(there(echo(8, 7)))))), allowed},
+		{"time exceeded for no echo", back(icmp(11, 0, 0, quote(there(echo(8, 7))))), denied},
+		{"error about another's packet", back(icmp(3, 4, 0, quote(back(tcp(40000, 80, ack))))), denied},
+		{"error about an error", back(icmp(3, 4, 0, quote(there(icmp(3, 4, 0, nil))))), denied},
+		{"error that quotes too little", back(icmp(3, 4, 0, quote(there(tcp(40000, 80, ack)))[:27])), denied},
+		{"error does not open", steps(there(icmp(3, 3, 0, quote(back(udp(40000, 80))))), back(udp(80, 40000))), denied},
+
+		// Fragments follow their first one.
+		{"first fragment", there(fragment(udp(40000, 80), 5, 0, true)), allowed},
+		{"later fragment", there(fragment(udp(40000, 80), 5, 0, true), fragment(junk(17), 5, 8, false)), allowed},
+		{"later fragment of another packet", there(fragment(udp(40000, 80), 5, 0, true), fragment(junk(17), 6, 8, false)), denied},
+		{"later fragment of another protocol", there(fragment(udp(40000, 80), 5, 0, true), fragment(junk(6), 5, 8, false)), denied},
+		{"later fragment of what was denied", there(fragment(udp(40000, 81), 5, 0, true), fragment(junk(17), 5, 8, false)), denied},
+		{"later fragment alone", there(fragment(junk(17), 5, 8, false)), denied},
+		{"later fragment of an answer", steps(there(udp(40000, 80)), back(fragment(udp(80, 40000), 5, 0, true), fragment(junk(17), 5, 8, false))), allowed},
+		{"later fragment of an echo", there(fragment(echo(8, 7), 5, 0, true), fragment(junk(1), 5, 8, false)), allowed},
+		{"first fragment without TCP's flags", there(fragment(junk(6), 5, 0, true)), denied},
+		{"fragment over TCP's flags", there(fragment(tcp(40000, 80, ack), 5, 0, true), fragment(junk(6), 5, 1, false)), denied},
+		{"fragment behind TCP's header", there(fragment(tcp(40000, 80, ack), 5, 0, true), fragment(junk(6), 5, 3, false)), allowed},
+
+		// What has no ports to judge by.
+		{"UDP without a whole header", there(raw(17, make([]byte, 7))), denied},
+		{"TCP without a whole header", there(raw(6, make([]byte, 19))), denied},
+		{"header in the padding", there(padded(tcp(40000, 80, ack))), denied},
+		{"ICMP without a whole header", there(raw(1, []byte{8, 0, 0, 0})), denied},
+		{"GRE", there(raw(47, make([]byte, 8))), denied},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, mode := range []uint32{modeOpen, modeDryRun, modeEnforce} {
+				w := newWorld(t)
+				w.policy(mode, SwitchRuleKey{From: ownGroup, To: neighborGroup, Protocol: 6, Port: 80},
+					SwitchRuleKey{From: ownGroup, To: neighborGroup, Protocol: 17, Port: 80},
+					SwitchRuleKey{From: ownGroup, To: neighborGroup, Protocol: 1})
+				var got uint32
+				var before, after [3]uint64
+				var drop uint64
+				for _, s := range c.sends {
+					before, drop = w.packets(), drops(t, w.objs)[policyDenied]
+					got = w.send(s)
+					after = w.packets()
+				}
+				want, verdict := uint32(redirect), allowed
+				if c.want == denied && mode == modeEnforce {
+					want, verdict, drop = shot, denied, drop+1
+				}
+				if c.want == denied && mode == modeDryRun {
+					verdict = wouldDeny
+				}
+				before[verdict]++
+				if got != want || after != before {
+					t.Errorf("mode %d: action %d, want %d; packets by verdict %v, want %v", mode, got, want, after, before)
+				}
+				if now := drops(t, w.objs)[policyDenied]; now != drop {
+					t.Errorf("mode %d: %d drops by policy, want %d", mode, now, drop)
+				}
+			}
+		})
+	}
+}
+
+// Which rules match what: each field by itself, "any" in each.
+func TestRules(t *testing.T) {
+	w := newWorld(t)
+	for name, c := range map[string]struct {
+		rule SwitchRuleKey
+		want bool
+	}{
+		"exact":             {SwitchRuleKey{From: ownGroup, To: neighborGroup, Protocol: 6, Port: 80}, true},
+		"any from":          {SwitchRuleKey{To: neighborGroup, Protocol: 6, Port: 80}, true},
+		"any to":            {SwitchRuleKey{From: ownGroup, Protocol: 6, Port: 80}, true},
+		"any protocol":      {SwitchRuleKey{From: ownGroup, To: neighborGroup, Port: 80}, true},
+		"any port":          {SwitchRuleKey{From: ownGroup, To: neighborGroup, Protocol: 6}, true},
+		"anything":          {SwitchRuleKey{}, true},
+		"other from":        {SwitchRuleKey{From: 99, To: neighborGroup, Protocol: 6, Port: 80}, false},
+		"other to":          {SwitchRuleKey{From: ownGroup, To: 99, Protocol: 6, Port: 80}, false},
+		"other protocol":    {SwitchRuleKey{From: ownGroup, To: neighborGroup, Protocol: 17, Port: 80}, false},
+		"other port":        {SwitchRuleKey{From: ownGroup, To: neighborGroup, Protocol: 6, Port: 81}, false},
+		"any but the port":  {SwitchRuleKey{Port: 81}, false},
+		"the groups turned": {SwitchRuleKey{From: neighborGroup, To: ownGroup, Protocol: 6, Port: 80}, false},
+	} {
+		// Alone, and beside rules of every shape that match nothing.
+		for _, others := range []bool{false, true} {
+			rules := []SwitchRuleKey{c.rule}
+			for shape := range 16 {
+				if others && shape != 15 {
+					rules = append(rules, SwitchRuleKey{From: unless(shape, 0, uint32(77)), To: unless(shape, 1, uint32(77)),
+						Protocol: unless(shape, 2, uint8(77)), Port: unless(shape, 3, uint16(77))})
+				}
+			}
+			w.policy(modeEnforce, rules...)
+			if got := w.send(sent{own, tcp(40000, 80, syn)}) == redirect; got != c.want {
+				t.Errorf("rule %s, others beside it %v: passes %v", name, others, got)
+			}
+		}
+	}
+}
+
+// Who has no group is reached, and reaches, by "any" alone.
+func TestNoGroup(t *testing.T) {
+	w := newWorld(t)
+	w.join(own, 1, 0)
+	w.policy(modeEnforce, SwitchRuleKey{From: ownGroup, To: neighborGroup}, SwitchRuleKey{From: neighborGroup, To: ownGroup})
+	if got := w.send(sent{own, udp(40000, 80)}); got != shot {
+		t.Errorf("from no group: action %d", got)
+	}
+	if got := w.send(sent{neighbor, udp(40000, 80)}); got != shot {
+		t.Errorf("to no group: action %d", got)
+	}
+	w.policy(modeEnforce, SwitchRuleKey{To: neighborGroup})
+	if got := w.send(sent{own, udp(40000, 80)}); got != redirect {
+		t.Errorf("from no group, by \"any\": action %d", got)
+	}
+}
+
+// A conversation that was allowed ends with its rule, at the next packet, from
+// both sides; and goes on when the rule comes back.
+func TestRuleGoes(t *testing.T) {
+	for name, c := range map[string][2][]byte{
+		"TCP":  {tcp(40000, 80, ack), tcp(80, 40000, ack)},
+		"UDP":  {udp(40000, 80), udp(80, 40000)},
+		"ping": {icmp(8, 0, 7, nil), icmp(0, 0, 7, nil)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			rules := []SwitchRuleKey{{From: ownGroup, To: neighborGroup}}
+			for _, want := range []uint32{redirect, shot, redirect} {
+				w.policy(modeEnforce, rules...)
+				if got := w.send(sent{own, c[0]}); got != want {
+					t.Errorf("rules %v: action %d for the client, want %d", rules, got, want)
+				}
+				if got := w.send(sent{neighbor, c[1]}); got != want {
+					t.Errorf("rules %v: action %d for the server, want %d", rules, got, want)
+				}
+				if rules == nil {
+					rules = []SwitchRuleKey{{From: ownGroup, To: neighborGroup}}
+				} else {
+					rules = nil
+				}
+			}
+		})
+	}
+}
+
+// A policy is of its network alone.
+func TestPolicyOfAnotherNetwork(t *testing.T) {
+	w := newWorld(t)
+	w.policy(modeEnforce)
+	put(t, w.objs.PnPolicies, uint32(2), SwitchPolicy{Id: 77, Mode: modeEnforce})
+	if got := w.send(sent{own, udp(40000, 80)}); got != shot {
+		t.Errorf("action %d", got)
+	}
+	if err := w.objs.PnPolicies.Delete(uint32(1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.send(sent{own, udp(40000, 80)}); got != redirect {
+		t.Errorf("without a policy: action %d", got)
+	}
+}
+
+// An answer is let through for three minutes after the last packet.
+func TestIdleConversation(t *testing.T) {
+	w := newWorld(t)
+	w.policy(modeEnforce, SwitchRuleKey{From: ownGroup, To: neighborGroup})
+	w.send(sent{own, udp(40000, 80)})
+	key := SwitchPairKey{Network: 1, Low: word(own), High: word(neighbor), LowPort: 40000, HighPort: 80, Protocol: 17}
+	var o SwitchOpened
+	if err := w.objs.PnOpened.Lookup(key, &o); err != nil || o.By[0] == 0 || o.By[1] != 0 {
+		t.Fatalf("opened %+v, %v", o, err)
+	}
+	opened := o.By[0]
+	for _, c := range []struct {
+		ago  uint64 // seconds
+		want uint32
+	}{{170, redirect}, {190, shot}} {
+		o.By[0] = opened - c.ago*1e9
+		put(t, w.objs.PnOpened, key, o)
+		if got := w.send(sent{neighbor, udp(80, 40000)}); got != c.want {
+			t.Errorf("after %d s: action %d, want %d", c.ago, got, c.want)
+		}
+	}
+}
+
+// world is the program with two members of network 1, who take turns at the
+// port that a test run's frames come in on.
+type world struct {
+	t    *testing.T
+	objs *SwitchObjects
+	id   uint32
+	who  map[netip.Addr]SwitchPort
+}
+
+// sent is a frame and who sends it to the other.
+type sent struct {
+	by    netip.Addr
+	frame []byte
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, objs: load(t), who: map[netip.Addr]SwitchPort{}}
+	w.join(own, 1, ownGroup)
+	w.join(neighbor, 1, neighborGroup)
+	return w
+}
+
+func (w *world) join(addr netip.Addr, network, group uint32) {
+	w.t.Helper()
+	w.who[addr] = SwitchPort{Network: network, Addr: word(addr), Mac: words(addr), Group: group}
+	put(w.t, w.objs.PnMembers, SwitchMemberKey{Network: network, Addr: word(addr)},
+		SwitchMember{Ifindex: 2, Mac: words(addr), Group: group})
+}
+
+// policy gives network 1 these rules, as a new version.
+func (w *world) policy(mode uint32, rules ...SwitchRuleKey) {
+	w.t.Helper()
+	w.id++
+	p := SwitchPolicy{Id: w.id, Mode: mode}
+	for _, r := range rules {
+		r.Policy = w.id
+		put(w.t, w.objs.PnRules, r, uint32(1))
+		shape := SwitchShape{From: ones(r.From), To: ones(r.To), Protocol: ones(r.Protocol), Port: ones(r.Port)}
+		if !slices.Contains(p.Shape[:p.Shapes], shape) {
+			p.Shape[p.Shapes] = shape
+			p.Shapes++
+		}
+	}
+	put(w.t, w.objs.PnPolicies, uint32(1), p)
+}
+
+func (w *world) send(s sent) uint32 {
+	w.t.Helper()
+	s = from(s.by, s.frame)[0]
+	put(w.t, w.objs.PnPorts, uint32(testPort), w.who[s.by])
+	return run(w.t, w.objs, s.frame)
+}
+
+// flows returns the flows, all processors together.
+func (w *world) flows() map[SwitchFlowKey]SwitchFlow {
+	w.t.Helper()
+	all := map[SwitchFlowKey]SwitchFlow{}
+	var k SwitchFlowKey
+	var perCPU []SwitchFlow
+	entries := w.objs.PnFlows.Iterate()
+	for entries.Next(&k, &perCPU) {
+		var f SwitchFlow
+		for _, v := range perCPU {
+			f.Packets += v.Packets
+			f.Bytes += v.Bytes
+			f.ReplyPackets += v.ReplyPackets
+			f.ReplyBytes += v.ReplyBytes
+		}
+		all[k] = f
+	}
+	if err := entries.Err(); err != nil {
+		w.t.Fatal(err)
+	}
+	return all
+}
+
+// packets returns how many packets the flows have of each verdict.
+func (w *world) packets() (byVerdict [3]uint64) {
+	w.t.Helper()
+	for k, f := range w.flows() {
+		byVerdict[k.Verdict] += f.Packets + f.ReplyPackets
+	}
+	return byVerdict
+}
+
+// Flags of TCP.
+const (
+	fin = 0x01
+	syn = 0x02
+	rst = 0x04
+	ack = 0x10
+)
+
+// The makers of frames leave the addresses out; from fills them in.
+func from(by netip.Addr, frames ...[]byte) []sent {
+	to := neighbor
+	if by == neighbor {
+		to = own
+	}
+	var all []sent
+	for _, f := range frames {
+		f = slices.Clone(f)
+		dst, src := mac(to), mac(by)
+		copy(f, dst[:])
+		copy(f[6:], src[:])
+		copy(f[26:], by.AsSlice())
+		copy(f[30:], to.AsSlice())
+		all = append(all, sent{by, f})
+	}
+	return all
+}
+
+// raw is an IPv4 frame from own to the neighbour.
+func raw(protocol byte, payload []byte) []byte {
+	f := append(ipv4Frame(own, neighbor, 0), payload...)
+	f[23] = protocol
+	binary.BigEndian.PutUint16(f[16:], uint16(len(f)-14))
+	return f
+}
+
+func tcp(from, to uint16, flags byte) []byte {
+	b := make([]byte, 24) // with 4 bytes of data, so that it can be cut in 8s
+	binary.BigEndian.PutUint16(b, from)
+	binary.BigEndian.PutUint16(b[2:], to)
+	b[12], b[13] = 5<<4, flags
+	return raw(6, b)
+}
+
+func udp(from, to uint16) []byte {
+	b := make([]byte, 16)
+	binary.BigEndian.PutUint16(b, from)
+	binary.BigEndian.PutUint16(b[2:], to)
+	b[5] = 16
+	return raw(17, b)
+}
+
+func icmp(kind, code byte, id uint16, quoted []byte) []byte {
+	b := make([]byte, 8, 8+len(quoted))
+	b[0], b[1] = kind, code
+	binary.BigEndian.PutUint16(b[4:], id)
+	return raw(1, append(b, quoted...))
+}
+
+// quote is what an error says of a frame: its IP header and 8 bytes.
+func quote(s []sent) []byte { return s[0].frame[14:42] }
+
+// junk is 8 bytes that say nothing.
+func junk(protocol byte) []byte { return raw(protocol, make([]byte, 8)) }
+
+// fragment makes the frame one of packet id, so many times 8 bytes into it.
+func fragment(f []byte, id, offset uint16, more bool) []byte {
+	f = slices.Clone(f)
+	binary.BigEndian.PutUint16(f[18:], id)
+	if more {
+		offset |= 0x2000
+	}
+	binary.BigEndian.PutUint16(f[20:], offset)
+	return f
+}
+
+// padded says that the packet ends with the IP header.
+func padded(f []byte) []byte {
+	f[16], f[17] = 0, 20
+	return f
+}
+
+func ones[T uint8 | uint16 | uint32](v T) T {
+	if v == 0 {
+		return 0
+	}
+	return ^T(0)
+}
+
+func unless[T any](bits, n int, v T) (zero T) {
+	if bits>>n&1 == 1 {
+		return zero
+	}
+	return v
+}
