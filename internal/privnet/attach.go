@@ -4,11 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/atollhq/atoll/internal/privnet/bpf"
@@ -179,104 +178,115 @@ func (s *Switch) create(e Endpoint, c *container) (netlink.Link, error) {
 	return host, nil
 }
 
+// part is one thing that an endpoint needs: how to see that it is not as it
+// should be, which changes nothing, and how to put it right.
+type part struct {
+	what  string
+	wrong func() (bool, error)
+	fix   func() error
+}
+
+// parts returns what an endpoint consists of, in the order in which it is made.
+// The host end comes up last: nothing can be sent before the address is claimed
+// and the program there to check it.
+func (s *Switch) parts(e Endpoint, host netlink.Link, c *container) []part {
+	return slices.Concat([]part{
+		s.idPart(e, host), s.removalPart(host), s.mtuPart(e, host), s.portPart(e, host), s.memberPart(e, host),
+		{"program", func() (bool, error) { return s.lacksFilter(host) }, func() error { return attachFilter(s.links, host, s.program) }},
+	}, c.parts(e), []part{{
+		"host end down",
+		func() (bool, error) { return host.Attrs().RawFlags&unix.IFF_UP == 0, nil },
+		func() error { return s.links.LinkSetUp(host) },
+	}})
+}
+
 // complete brings every part of an endpoint to what it should be, and names
-// those that were not. The host end comes up last: nothing can be sent before
-// the address is claimed and the program there to check it.
+// those that were not.
 func (s *Switch) complete(e Endpoint, host netlink.Link, c *container) (repairs []string, err error) {
-	for _, step := range []struct {
-		what string
-		do   func() (changed bool, err error)
-	}{
-		{"id", func() (bool, error) { return s.ensureAlias(host, e.ID) }},
-		{"MTU of the host end", func() (bool, error) { return s.ensureMTU(host, e.mtu()) }},
-		{"port", func() (bool, error) { return s.ensurePort(host, e) }},
-		{"member", func() (bool, error) { return s.ensureMember(host, e) }},
-		{"program", func() (bool, error) { return s.ensureFilter(host) }},
-		{"container's end", func() (bool, error) { return c.ensure(e) }},
-		{"host end down", func() (bool, error) { return s.ensureUp(host) }},
-	} {
-		changed, err := step.do()
-		if changed {
-			repairs = append(repairs, step.what)
+	s.index.Store(e.ID, uint32(host.Attrs().Index))
+	for _, p := range s.parts(e, host, c) {
+		wrong, err := p.wrong()
+		if wrong && err == nil {
+			repairs = append(repairs, p.what)
+			err = p.fix()
 		}
 		if err != nil {
-			return repairs, err
+			return repairs, fmt.Errorf("cannot set up its %s: %w", p.what, err)
 		}
 	}
 	return repairs, nil
 }
 
-func (s *Switch) ensureAlias(host netlink.Link, id string) (bool, error) {
-	s.index.Store(id, uint32(host.Attrs().Index))
-	if host.Attrs().Alias == id {
-		return false, nil
+func (s *Switch) idPart(e Endpoint, host netlink.Link) part {
+	return part{
+		"id",
+		func() (bool, error) { return host.Attrs().Alias != e.ID, nil },
+		func() error { return s.links.LinkSetAlias(host, e.ID) },
 	}
-	if err := s.links.LinkSetAlias(host, id); err != nil {
-		return false, fmt.Errorf("cannot note its id at its host end: %w", err)
-	}
-	return true, nil
 }
 
-func (s *Switch) ensureMTU(host netlink.Link, mtu int) (bool, error) {
-	if host.Attrs().MTU == mtu {
-		return false, nil
+func (s *Switch) mtuPart(e Endpoint, host netlink.Link) part {
+	return part{
+		"MTU of the host end",
+		func() (bool, error) { return host.Attrs().MTU != e.mtu(), nil },
+		func() error { return s.links.LinkSetMTU(host, e.mtu()) },
 	}
-	if err := s.links.LinkSetMTU(host, mtu); err != nil {
-		return false, fmt.Errorf("cannot set the MTU of its host end to %d: %w", mtu, err)
-	}
-	return true, nil
 }
 
-func (s *Switch) ensureUp(host netlink.Link) (bool, error) {
-	if host.Attrs().RawFlags&unix.IFF_UP != 0 {
-		return false, nil
-	}
-	if err := s.links.LinkSetUp(host); err != nil {
-		return false, fmt.Errorf("cannot set its host end up: %w", err)
-	}
-	return true, nil
-}
-
-func (s *Switch) ensurePort(host netlink.Link, e Endpoint) (bool, error) {
+func (s *Switch) portPart(e Endpoint, host netlink.Link) part {
 	want := bpf.SwitchPort{Network: e.Network, Addr: addrWord(e.Addr), Mac: macWords(HardwareAddr(e.Addr)), Group: e.Group}
 	index := uint32(host.Attrs().Index)
-	var have bpf.SwitchPort
-	if err := s.maps.ports.Lookup(index, &have); err == nil && have == want {
-		return false, nil
+	return part{
+		"port",
+		func() (bool, error) {
+			var have bpf.SwitchPort
+			err := s.maps.ports.Lookup(index, &have)
+			return err != nil || have != want, nil
+		},
+		func() error {
+			if err := s.maps.ports.Put(index, want); err != nil {
+				return fmt.Errorf("cannot enter it%s: %w", full(err), err)
+			}
+			return nil
+		},
 	}
-	if err := s.maps.ports.Put(index, want); err != nil {
-		return false, fmt.Errorf("cannot enter its port%s: %w", full(err), err)
-	}
-	return true, nil
 }
 
-// ensureMember makes the endpoint the holder of its address. An entry whose
-// host end is gone holds nothing.
-func (s *Switch) ensureMember(host netlink.Link, e Endpoint) (bool, error) {
+func (s *Switch) memberPart(e Endpoint, host netlink.Link) part {
 	key := bpf.SwitchMemberKey{Network: e.Network, Addr: addrWord(e.Addr)}
 	want := bpf.SwitchMember{Ifindex: uint32(host.Attrs().Index), Mac: macWords(HardwareAddr(e.Addr)), Group: e.Group}
+	return part{
+		"member",
+		func() (bool, error) {
+			var have bpf.SwitchMember
+			err := s.maps.members.Lookup(key, &have)
+			return err != nil || have != want, nil
+		},
+		func() error { return s.claim(key, want) },
+	}
+}
 
+// claim makes the endpoint the holder of its address. An entry whose host end
+// is gone holds nothing.
+func (s *Switch) claim(key bpf.SwitchMemberKey, want bpf.SwitchMember) error {
 	s.claims.Lock()
 	defer s.claims.Unlock()
 	var have bpf.SwitchMember
 	err := s.maps.members.Lookup(key, &have)
-	if err == nil && have == want {
-		return false, nil
-	}
 	if err == nil && have.Ifindex != want.Ifindex {
 		holder, err := s.links.LinkByIndex(int(have.Ifindex))
 		if err == nil {
-			return false, fmt.Errorf("%w: endpoint %s has %s in network %d; detach it first, or allocate another address",
-				ErrAddressTaken, holder.Attrs().Alias, e.Addr, e.Network)
+			return fmt.Errorf("%w: endpoint %s has %s in network %d; detach it first, or allocate another address",
+				ErrAddressTaken, holder.Attrs().Alias, addrOf(key.Addr), key.Network)
 		}
 		if !errors.As(err, new(netlink.LinkNotFoundError)) {
-			return false, fmt.Errorf("cannot look up who has %s: %w", e.Addr, err)
+			return fmt.Errorf("cannot look up who has %s: %w", addrOf(key.Addr), err)
 		}
 	}
 	if err := s.maps.members.Put(key, want); err != nil {
-		return false, fmt.Errorf("cannot enter it as a member%s: %w", full(err), err)
+		return fmt.Errorf("cannot enter it%s: %w", full(err), err)
 	}
-	return true, nil
+	return nil
 }
 
 // full explains the error of a table that takes no more entries.
@@ -341,35 +351,4 @@ func (s *Switch) forgetMember(index uint32) error {
 		return nil
 	}
 	return remove(s.maps.members, key)
-}
-
-// removeLinks removes every endpoint of the switch namespace at path.
-func removeLinks(path string) error {
-	bound, err := isNamespace(path)
-	if errors.Is(err, os.ErrNotExist) || (err == nil && !bound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	ns, err := netns.GetFromPath(path)
-	if err != nil {
-		return fmt.Errorf("cannot open the switch namespace: %w", err)
-	}
-	defer ns.Close()
-	handle, err := handleAt(ns)
-	if err != nil {
-		return err
-	}
-	defer handle.Close()
-	links, err := hostEnds(handle)
-	if err != nil {
-		return err
-	}
-	for _, link := range links {
-		if err := handle.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
-			return fmt.Errorf("cannot remove %s: %w", link.Attrs().Name, err)
-		}
-	}
-	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -68,101 +69,114 @@ func (c *container) unoccupied() error {
 	return err
 }
 
-// ensure sets up pn0: MAC, MTU, no IPv6, its address and the route to its
-// network; and says whether anything was otherwise.
-func (c *container) ensure(e Endpoint) (changed bool, err error) {
-	link, err := c.link()
-	if err != nil {
-		return false, err
+// parts returns what pn0 consists of: MAC, MTU, no IPv6, its address and the
+// route to its network.
+func (c *container) parts(e Endpoint) []part {
+	return []part{
+		c.part("MAC", func(link netlink.Link) (bool, error) {
+			return !bytes.Equal(link.Attrs().HardwareAddr, HardwareAddr(e.Addr)), nil
+		}, func(link netlink.Link) error { return c.links.LinkSetHardwareAddr(link, HardwareAddr(e.Addr)) }),
+		c.part("MTU", func(link netlink.Link) (bool, error) {
+			return link.Attrs().MTU != e.mtu(), nil
+		}, func(link netlink.Link) error { return c.links.LinkSetMTU(link, e.mtu()) }),
+		// Before the interface is up: the kernel would give it a link-local
+		// address and announce it.
+		c.part("IPv6", c.hasIPv6, c.disableIPv6),
+		c.part("address", func(link netlink.Link) (bool, error) {
+			missing, strange, err := c.addresses(link, e)
+			return missing || len(strange) > 0, err
+		}, func(link netlink.Link) error { return c.setAddress(link, e) }),
+		c.part("state", func(link netlink.Link) (bool, error) {
+			return link.Attrs().RawFlags&unix.IFF_UP == 0, nil
+		}, func(link netlink.Link) error { return c.links.LinkSetUp(link) }),
+		c.part("route", func(link netlink.Link) (bool, error) {
+			return c.lacksRoute(c.route(link, e))
+		}, func(link netlink.Link) error { return c.links.RouteReplace(c.route(link, e)) }),
 	}
-	if link == nil {
-		return false, fmt.Errorf("%s is gone from the container", Interface)
-	}
-	for _, step := range []func(netlink.Link, Endpoint) (bool, error){
-		c.ensureAttributes, c.ensureNoIPv6, c.ensureAddress, c.ensureUp, c.ensureRoute,
-	} {
-		did, err := step(link, e)
-		if err != nil {
-			return changed, fmt.Errorf("cannot set up %s in the container: %w", Interface, err)
-		}
-		changed = changed || did
-	}
-	return changed, nil
 }
 
-func (c *container) ensureAttributes(link netlink.Link, e Endpoint) (changed bool, err error) {
-	if mac := HardwareAddr(e.Addr); !bytes.Equal(link.Attrs().HardwareAddr, mac) {
-		if err := c.links.LinkSetHardwareAddr(link, mac); err != nil {
-			return changed, fmt.Errorf("MAC %s: %w", mac, err)
+// part is one thing about pn0, as it is when one looks.
+func (c *container) part(what string, wrong func(netlink.Link) (bool, error), fix func(netlink.Link) error) part {
+	link := func() (netlink.Link, error) {
+		link, err := c.link()
+		if err == nil && link == nil {
+			err = fmt.Errorf("%s is gone from the container", Interface)
 		}
-		changed = true
+		return link, err
 	}
-	if link.Attrs().MTU != e.mtu() {
-		if err := c.links.LinkSetMTU(link, e.mtu()); err != nil {
-			return changed, fmt.Errorf("MTU %d: %w", e.mtu(), err)
-		}
-		changed = true
+	return part{
+		what + " of the container's " + Interface,
+		func() (bool, error) {
+			l, err := link()
+			if err != nil {
+				return true, err
+			}
+			return wrong(l)
+		},
+		func() error {
+			l, err := link()
+			if err != nil {
+				return err
+			}
+			return fix(l)
+		},
 	}
-	return changed, nil
 }
 
-// ensureNoIPv6 comes before the interface is up: the kernel would give it a
-// link-local address and announce it.
-func (c *container) ensureNoIPv6(netlink.Link, Endpoint) (changed bool, err error) {
-	const key = "net/ipv6/conf/" + Interface + "/disable_ipv6"
+const noIPv6 = "net/ipv6/conf/" + Interface + "/disable_ipv6"
+
+func (c *container) hasIPv6(netlink.Link) (has bool, err error) {
 	err = inNamespace(c.ns, func() error {
-		if value, err := os.ReadFile("/proc/sys/" + key); err == nil && value[0] == '1' {
-			return nil
-		}
-		changed = haveIPv6()
-		return writeSysctl(key, "1")
+		value, err := os.ReadFile("/proc/sys/" + noIPv6)
+		has = haveIPv6() && (err != nil || value[0] != '1')
+		return nil
 	})
-	return changed, err
+	return has, err
 }
 
-// ensureAddress gives pn0 its address as a /32. With the /22 of the network,
-// the resolvers of glibc, Node and Java would sort the addresses of a name by
-// how many bits they share with ours, and send every connection to one
-// replica.
-func (c *container) ensureAddress(link netlink.Link, e Endpoint) (changed bool, err error) {
+func (c *container) disableIPv6(netlink.Link) error {
+	return inNamespace(c.ns, func() error { return writeSysctl(noIPv6, "1") })
+}
+
+// addresses tells what pn0 lacks and has too much. It has its address as a
+// /32: with the /22 of the network, the resolvers of glibc, Node and Java would
+// sort the addresses of a name by how many bits they share with ours, and send
+// every connection to one replica.
+func (c *container) addresses(link netlink.Link, e Endpoint) (missing bool, strange []netlink.Addr, err error) {
 	have, err := dump(func() ([]netlink.Addr, error) { return c.links.AddrList(link, netlink.FAMILY_V4) })
 	if err != nil {
-		return false, fmt.Errorf("addresses: %w", err)
+		return false, nil, err
 	}
-	want := host32(e)
-	found := false
+	missing = true
 	for _, a := range have {
-		if a.IPNet.String() == want.String() {
-			found = true
-			continue
+		if a.IPNet.String() == host32(e).String() {
+			missing = false
+		} else {
+			strange = append(strange, a)
 		}
+	}
+	return missing, strange, nil
+}
+
+func (c *container) setAddress(link netlink.Link, e Endpoint) error {
+	missing, strange, err := c.addresses(link, e)
+	if err != nil {
+		return err
+	}
+	for _, a := range strange {
 		if err := c.links.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return changed, fmt.Errorf("removing the address %s: %w", a.IPNet, err)
+			return fmt.Errorf("cannot remove %s: %w", a.IPNet, err)
 		}
-		changed = true
 	}
-	if found {
-		return changed, nil
+	if !missing {
+		return nil
 	}
-	if err := c.links.AddrAdd(link, &netlink.Addr{IPNet: want}); err != nil {
-		return changed, fmt.Errorf("address %s: %w", want, err)
-	}
-	return true, nil
+	return c.links.AddrAdd(link, &netlink.Addr{IPNet: host32(e)})
 }
 
-func (c *container) ensureUp(link netlink.Link, _ Endpoint) (bool, error) {
-	if link.Attrs().RawFlags&unix.IFF_UP != 0 {
-		return false, nil
-	}
-	if err := c.links.LinkSetUp(link); err != nil {
-		return false, fmt.Errorf("setting it up: %w", err)
-	}
-	return true, nil
-}
-
-// ensureRoute makes the network's range directly reachable through pn0.
-func (c *container) ensureRoute(link netlink.Link, e Endpoint) (bool, error) {
-	want := &netlink.Route{
+// route makes the network's range directly reachable through pn0.
+func (c *container) route(link netlink.Link, e Endpoint) *netlink.Route {
+	return &netlink.Route{
 		LinkIndex: link.Attrs().Index,
 		Dst:       &net.IPNet{IP: Prefix.Addr().AsSlice(), Mask: net.CIDRMask(Prefix.Bits(), 32)},
 		Src:       net.IP(e.Addr.AsSlice()),
@@ -170,22 +184,19 @@ func (c *container) ensureRoute(link netlink.Link, e Endpoint) (bool, error) {
 		Table:     unix.RT_TABLE_MAIN,
 		Protocol:  unix.RTPROT_STATIC,
 	}
+}
+
+func (c *container) lacksRoute(want *netlink.Route) (bool, error) {
 	have, err := dump(func() ([]netlink.Route, error) {
 		return c.links.RouteListFiltered(netlink.FAMILY_V4, want,
 			netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
 	})
 	if err != nil {
-		return false, fmt.Errorf("routes: %w", err)
+		return false, err
 	}
-	for _, r := range have {
-		if r.Scope == want.Scope && r.Gw == nil && r.Src.Equal(want.Src) {
-			return false, nil
-		}
-	}
-	if err := c.links.RouteReplace(want); err != nil {
-		return false, fmt.Errorf("route to %s: %w", Prefix, err)
-	}
-	return true, nil
+	return !slices.ContainsFunc(have, func(r netlink.Route) bool {
+		return r.Scope == want.Scope && r.Gw == nil && r.Src.Equal(want.Src)
+	}), nil
 }
 
 func host32(e Endpoint) *net.IPNet {

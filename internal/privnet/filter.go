@@ -20,17 +20,11 @@ const (
 	filterPriority = 1
 )
 
-// ensureFilter makes the link run our program on what the container sends,
-// and says whether it had to do anything.
-func (s *Switch) ensureFilter(link netlink.Link) (changed bool, err error) {
+// lacksFilter tells whether the link does not run our program on what the
+// container sends.
+func (s *Switch) lacksFilter(link netlink.Link) (bool, error) {
 	current, err := s.filterOf(link)
-	if err != nil {
-		return false, err
-	}
-	if current == s.id {
-		return false, nil
-	}
-	return true, attachFilter(s.links, link, s.program)
+	return current != s.id, err
 }
 
 // filterOf returns the program that a link runs, 0 if none.

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/privnet/bpf"
 )
 
 // Report is what Set changed.
@@ -28,9 +30,9 @@ func (r Report) Changed() bool {
 // after Open with what runs, and whenever in doubt; it takes no packet from an
 // endpoint that is right.
 //
-// An endpoint that cannot be attached does not keep the others from being: the
-// error joins those of all of them, and the report says what was done. A list
-// that contradicts itself is refused, and nothing is changed.
+// An endpoint that cannot be attached or removed does not keep the others from
+// being: the error joins those of all of them, and the report says what was
+// done. A list that contradicts itself is refused, and nothing is changed.
 func (s *Switch) Set(ctx context.Context, endpoints []Endpoint) (Report, error) {
 	var report Report
 	wanted, err := byHostName(endpoints)
@@ -47,17 +49,21 @@ func (s *Switch) Set(ctx context.Context, endpoints []Endpoint) (Report, error) 
 	if err != nil {
 		return report, err
 	}
+	var failed []error
 	// Removals come first, so that an address can change hands.
-	moved := make(map[string]bool)
+	var leaving []netlink.Link
 	for _, link := range links {
-		e, want := wanted[link.Attrs().Name]
-		if want && s.describes(link, e) {
-			continue
+		if e, want := wanted[link.Attrs().Name]; !want || !s.describes(link, e) {
+			leaving = append(leaving, link)
 		}
-		if err := s.removeLink(link); err != nil {
-			return report, err
-		}
-		if want {
+	}
+	gone, err := s.removeAll(leaving)
+	if err != nil {
+		failed = append(failed, err)
+	}
+	moved := make(map[string]bool)
+	for _, link := range gone {
+		if e, want := wanted[link.Attrs().Name]; want {
 			moved[e.ID] = true
 			continue
 		}
@@ -65,13 +71,12 @@ func (s *Switch) Set(ctx context.Context, endpoints []Endpoint) (Report, error) 
 		s.log.Info("Removed stray endpoint", "endpoint", nameOf(link), "interface", link.Attrs().Name)
 	}
 	if links, err = s.hostEnds(); err != nil {
-		return report, err
+		return report, errors.Join(append(failed, err)...)
 	}
 	if report.Entries, err = s.prune(links); err != nil {
-		return report, err
+		failed = append(failed, err)
 	}
 
-	var failed []error
 	for _, e := range endpoints {
 		did, err := s.ensure(ctx, e)
 		switch {
@@ -115,56 +120,53 @@ func byHostName(endpoints []Endpoint) (map[string]Endpoint, error) {
 	return byName, nil
 }
 
-// removeLink removes an endpoint found by its link.
-func (s *Switch) removeLink(link netlink.Link) error {
-	index := uint32(link.Attrs().Index)
-	if err := s.forgetMember(index); err != nil {
-		return fmt.Errorf("cannot remove endpoint %s: %w", nameOf(link), err)
-	}
-	if err := s.links.LinkDel(link); err != nil && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("cannot remove endpoint %s: %w", nameOf(link), err)
-	}
-	s.index.Delete(link.Attrs().Alias)
-	return remove(s.maps.ports, index)
-}
-
 // prune removes the table entries that no link stands behind, and members that
 // disagree with their port; it says how many.
 func (s *Switch) prune(links []netlink.Link) (removed int, err error) {
+	ports, members, err := s.strayEntries(links)
+	if err != nil {
+		return 0, err
+	}
+	var failed []error
+	for key := range members {
+		if err := remove(s.maps.members, key); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		removed++
+		s.log.Info("Removed stray member", "network", key.Network, "addr", addrOf(key.Addr))
+	}
+	for index, port := range ports {
+		if err := remove(s.maps.ports, index); err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		removed++
+		s.log.Info("Removed stray port", "network", port.Network, "addr", addrOf(port.Addr))
+	}
+	return removed, errors.Join(failed...)
+}
+
+// strayEntries returns what prune would remove.
+func (s *Switch) strayEntries(links []netlink.Link) (map[uint32]bpf.SwitchPort, map[bpf.SwitchMemberKey]bpf.SwitchMember, error) {
 	there := make(map[uint32]bool, len(links))
 	for _, link := range links {
 		there[uint32(link.Attrs().Index)] = true
 	}
 	ports, err := s.maps.allPorts()
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
 	members, err := s.maps.allMembers()
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	for key, member := range members {
+	maps.DeleteFunc(members, func(key bpf.SwitchMemberKey, member bpf.SwitchMember) bool {
 		port, ok := ports[member.Ifindex]
-		if ok && there[member.Ifindex] && port.Network == key.Network && port.Addr == key.Addr {
-			continue
-		}
-		if err := remove(s.maps.members, key); err != nil {
-			return removed, err
-		}
-		removed++
-		s.log.Info("Removed stray member", "network", key.Network, "addr", addrOf(key.Addr))
-	}
-	for index, port := range ports {
-		if there[index] {
-			continue
-		}
-		if err := remove(s.maps.ports, index); err != nil {
-			return removed, err
-		}
-		removed++
-		s.log.Info("Removed stray port", "network", port.Network, "addr", addrOf(port.Addr))
-	}
-	return removed, nil
+		return ok && there[member.Ifindex] && port.Network == key.Network && port.Addr == key.Addr
+	})
+	maps.DeleteFunc(ports, func(index uint32, _ bpf.SwitchPort) bool { return there[index] })
+	return ports, members, nil
 }
 
 func nameOf(link netlink.Link) string {

@@ -72,7 +72,8 @@ type Switch struct {
 
 // Open opens the switch, making what is missing: the namespace, the tables,
 // the program. Endpoints that exist go on without losing a packet, and run
-// this version's program when it returns. Close the switch when done.
+// this version's program when it returns, but for one that refuses it: that is
+// logged and left to Set. Close the switch when done.
 //
 // The error is ErrIncompatible if the tables are of a version that this one
 // cannot take over; nothing is changed then.
@@ -224,8 +225,12 @@ func (s *Switch) takeOver() error {
 		if s.maps.ports.Lookup(index, new(bpf.SwitchPort)) != nil {
 			continue // somebody removed the pins: its old program still works, until Set
 		}
-		if _, err := s.ensureFilter(link); err != nil && s.exists(link) {
-			return fmt.Errorf("cannot renew the program of endpoint %s: %w", id, err)
+		old, err := s.lacksFilter(link)
+		if old && err == nil {
+			err = attachFilter(s.links, link, s.program)
+		}
+		if err != nil && s.exists(link) {
+			s.log.Error("Cannot renew the program of an endpoint; the next Set tries again", "endpoint", id, "error", err)
 		}
 	}
 	return nil

@@ -90,6 +90,7 @@ func TestVerdicts(t *testing.T) {
 		{"path MTU about no allowed connection", back(icmp(3, 4, 0, quote(there(tcp(40000, 81, ack))))), denied},
 		{"port unreachable", steps(there(udp(40000, 80)), back(icmp(3, 3, 0, quote(there(udp(40000, 80)))))), allowed},
 		{"port unreachable to the server", steps(there(udp(40000, 80)), back(udp(80, 40000)), there(icmp(3, 3, 0, quote(back(udp(80, 40000)))))), allowed},
+		{"port unreachable to the server, nothing asked", there(icmp(3, 3, 0, quote(back(udp(80, 40000))))), denied},
 		{"port unreachable, nothing sent", back(icmp(3, 3, 0, quote(there(udp(40000, 80))))), denied},
 		{"time exceeded for an echo", steps(there(echo(8, 7)), back(icmp(11, 0, 0, quote(there(echo(8, 7)))))), allowed},
 		{"time exceeded for no echo", back(icmp(11, 0, 0, quote(there(echo(8, 7))))), denied},
