@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -40,8 +41,13 @@ func TestLookup(t *testing.T) {
 		t.Errorf("no name: %s, %v", code, err)
 	}
 	questions, err := l.UpstreamQuestions()
-	if err != nil || len(questions) != 2 || questions[0].From[:len(lab.ServerAddr)] != lab.ServerAddr {
+	if err != nil || len(questions) < 2 { // more when the machine is slow: it asks again
 		t.Errorf("the questions came as %+v, %v", questions, err)
+	}
+	for _, q := range questions {
+		if !strings.HasPrefix(q.From, lab.ServerAddr+":") {
+			t.Errorf("a question did not come from inside: %+v", q)
+		}
 	}
 }
 
