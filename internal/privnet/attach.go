@@ -238,7 +238,7 @@ func (s *Switch) ensureUp(host netlink.Link) (bool, error) {
 }
 
 func (s *Switch) ensurePort(host netlink.Link, e Endpoint) (bool, error) {
-	want := bpf.SwitchPort{Network: e.Network, Addr: addrWord(e.Addr), Mac: macWords(HardwareAddr(e.Addr))}
+	want := bpf.SwitchPort{Network: e.Network, Addr: addrWord(e.Addr), Mac: macWords(HardwareAddr(e.Addr)), Group: e.Group}
 	index := uint32(host.Attrs().Index)
 	var have bpf.SwitchPort
 	if err := s.maps.ports.Lookup(index, &have); err == nil && have == want {
@@ -254,7 +254,7 @@ func (s *Switch) ensurePort(host netlink.Link, e Endpoint) (bool, error) {
 // host end is gone holds nothing.
 func (s *Switch) ensureMember(host netlink.Link, e Endpoint) (bool, error) {
 	key := bpf.SwitchMemberKey{Network: e.Network, Addr: addrWord(e.Addr)}
-	want := bpf.SwitchMember{Ifindex: uint32(host.Attrs().Index), Mac: macWords(HardwareAddr(e.Addr))}
+	want := bpf.SwitchMember{Ifindex: uint32(host.Attrs().Index), Mac: macWords(HardwareAddr(e.Addr)), Group: e.Group}
 
 	s.claims.Lock()
 	defer s.claims.Unlock()

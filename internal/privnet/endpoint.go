@@ -42,6 +42,9 @@ type Endpoint struct {
 	Network uint32
 	// Addr is the endpoint's address, of Prefix and unique in its network.
 	Addr netip.Addr
+	// Group is what rules of a Policy know the endpoint as: the key of an
+	// app's process type. 0 is no group; only rules that say "any" match it.
+	Group uint32
 	// MTU of the interface in bytes; 0 means DefaultMTU.
 	MTU int
 	// ContainerNetns is the path of the container's network namespace.

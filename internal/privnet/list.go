@@ -23,6 +23,7 @@ type Port struct {
 	Index   uint32 // of the host end, in the switch namespace
 	Network uint32
 	Addr    netip.Addr // the zero Addr if it has no port entry
+	Group   uint32
 	MAC     net.HardwareAddr
 	MTU     int
 	Up      bool // the host end is up and so is the container's
@@ -85,7 +86,7 @@ func (s *Switch) List(ctx context.Context) ([]Port, error) {
 }
 
 func (p *Port) fill(entry bpf.SwitchPort, members map[bpf.SwitchMemberKey]bpf.SwitchMember) {
-	p.Network, p.Addr, p.MAC = entry.Network, addrOf(entry.Addr), macOf(entry.Mac)
+	p.Network, p.Addr, p.Group, p.MAC = entry.Network, addrOf(entry.Addr), entry.Group, macOf(entry.Mac)
 	member, ok := members[bpf.SwitchMemberKey{Network: entry.Network, Addr: entry.Addr}]
 	p.Member = ok && member.Ifindex == p.Index
 }

@@ -18,12 +18,38 @@ var ErrIncompatible = errors.New("the pinned tables of the private network are o
 // tables are the switch's maps. They are pinned: they, and the programs that
 // hold them, outlive this process.
 type tables struct {
-	ports   *ebpf.Map // ifindex of a host end -> who sits behind it
-	members *ebpf.Map // network, address -> host end
-	drops   *ebpf.Map // reason -> count
+	ports    *ebpf.Map // ifindex of a host end -> who sits behind it
+	members  *ebpf.Map // network, address -> host end
+	drops    *ebpf.Map // reason -> count
+	policies *ebpf.Map // network -> mode and the version of its rules
+	rules    *ebpf.Map // version, from, to, protocol, port
+
+	// These forget the least used entry, or count. The program alone writes
+	// them; losing one loses no promise for long.
+	opened    *ebpf.Map // who opened which conversation
+	fragments *ebpf.Map // what a first fragment said
+	flows     *ebpf.Map // who talked to whom
+	dropped   *ebpf.Map // what was dropped between whom
+	pace      *ebpf.Map // what each port added to these lately
 
 	// unpinned are the maps that replace a pinned one, by path.
 	unpinned map[string]*ebpf.Map
+}
+
+// all returns where each map is kept, by its name in the program.
+func (t *tables) all() map[string]**ebpf.Map {
+	return map[string]**ebpf.Map{
+		bpf.SwitchMapPnPorts:     &t.ports,
+		bpf.SwitchMapPnMembers:   &t.members,
+		bpf.SwitchMapPnDrops:     &t.drops,
+		bpf.SwitchMapPnPolicies:  &t.policies,
+		bpf.SwitchMapPnRules:     &t.rules,
+		bpf.SwitchMapPnOpened:    &t.opened,
+		bpf.SwitchMapPnFragments: &t.fragments,
+		bpf.SwitchMapPnFlows:     &t.flows,
+		bpf.SwitchMapPnDropped:   &t.dropped,
+		bpf.SwitchMapPnPace:      &t.pace,
+	}
 }
 
 // openTables opens the pinned maps in dir and makes those that are missing.
@@ -36,11 +62,7 @@ func openTables(dir string, specs map[string]*ebpf.MapSpec) (_ *tables, err erro
 			t.close()
 		}
 	}()
-	for name, to := range map[string]**ebpf.Map{
-		bpf.SwitchMapPnPorts:   &t.ports,
-		bpf.SwitchMapPnMembers: &t.members,
-		bpf.SwitchMapPnDrops:   &t.drops,
-	} {
+	for name, to := range t.all() {
 		path := filepath.Join(dir, name)
 		m, pinned, err := openTable(path, specs[name])
 		if err != nil {
@@ -63,22 +85,32 @@ func openTable(path string, spec *ebpf.MapSpec) (m *ebpf.Map, pinned bool, err e
 	if err != nil {
 		return nil, false, fmt.Errorf("cannot open the pinned table %s: %w", path, err)
 	}
-	if old.Type() != spec.Type || old.KeySize() != spec.KeySize || old.ValueSize() != spec.ValueSize {
-		defer old.Close()
+	same := old.Type() == spec.Type && old.KeySize() == spec.KeySize && old.ValueSize() == spec.ValueSize
+	if same && old.MaxEntries() == spec.MaxEntries && old.Flags() == spec.Flags {
+		return old, true, nil
+	}
+	defer old.Close()
+	if forgets(spec) {
+		m, err = newTable(spec)
+		return m, false, err
+	}
+	if !same {
 		return nil, false, fmt.Errorf("%w: %s is a %v of %d to %d bytes, want a %v of %d to %d. "+
 			"Start the version that made it; or stop every container, remove the folder of pins and start again",
 			ErrIncompatible, path, old.Type(), old.KeySize(), old.ValueSize(), spec.Type, spec.KeySize, spec.ValueSize)
 	}
-	if old.MaxEntries() == spec.MaxEntries && old.Flags() == spec.Flags {
-		return old, true, nil
-	}
-	defer old.Close()
 	m, err = migrate(old, spec)
 	if err != nil {
 		return nil, false, fmt.Errorf("cannot change the size of the table %s from %d to %d entries: %w",
 			path, old.MaxEntries(), spec.MaxEntries, err)
 	}
 	return m, false, nil
+}
+
+// forgets tells whether a table may begin empty: it is a cache, or counts for
+// the next second.
+func forgets(spec *ebpf.MapSpec) bool {
+	return spec.Type == ebpf.LRUHash || spec.Type == ebpf.LRUCPUHash || spec.Type == ebpf.Array
 }
 
 func newTable(spec *ebpf.MapSpec) (*ebpf.Map, error) {
@@ -134,9 +166,9 @@ func (t *tables) pin() error {
 }
 
 func (t *tables) close() {
-	for _, m := range []*ebpf.Map{t.ports, t.members, t.drops} {
-		if m != nil {
-			m.Close()
+	for _, m := range t.all() {
+		if *m != nil {
+			(*m).Close()
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 // Reason says why the switch dropped a frame.
 type Reason uint32
 
-// The reasons, numbered as enum drop_reason in bpf/switch.c.
+// The reasons, numbered as enum drop_reason in bpf/drop.h.
 const (
 	NoPort         Reason = iota // came in while its endpoint was being removed
 	Truncated                    // headers missing, or lengths that lie
@@ -25,6 +25,7 @@ const (
 	IPOptions          // source routes, record route, router alert
 	UnknownDestination // nobody in the sender's network has the address
 	WrongMAC           // the destination's address with another's MAC
+	PolicyDenied       // no rule of the network's policy allows it
 	reasons
 )
 
@@ -32,6 +33,7 @@ var reasonNames = [reasons]string{
 	"no-port", "truncated", "vlan", "spoofed-mac", "spoofed-ip", "arp-forged",
 	"arp-unknown", "arp-own", "ipv6", "other-ethertype", "broadcast", "multicast",
 	"ip-options", "unknown-destination", "wrong-mac",
+	"policy",
 }
 
 // String returns the reason's name as users see it, such as "spoofed-ip".

@@ -10,7 +10,7 @@ import (
 
 // The program and this package must call a number by the same name.
 func TestReasonsAreThoseOfTheProgram(t *testing.T) {
-	source, err := os.ReadFile("bpf/switch.c")
+	source, err := os.ReadFile("bpf/drop.h")
 	if err != nil {
 		t.Fatal(err)
 	}

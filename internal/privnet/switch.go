@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
@@ -34,6 +35,9 @@ type Config struct {
 	// DefaultMaxMembers. It may change between starts. Memory is used for
 	// the endpoints there are, not for this number.
 	MaxMembers int
+	// Bare leaves out policies and flows. It is there to measure what they
+	// cost; a network with policies is open while it is set.
+	Bare bool
 	// Log gets a line for each thing changed or repaired; nil means none.
 	Log *slog.Logger
 }
@@ -56,6 +60,11 @@ type Switch struct {
 
 	// claims guards members: that an address is taken and by whom.
 	claims sync.Mutex
+	// policing guards policies and rules; switched is when a network last
+	// got a new version of its rules.
+	policing sync.Mutex
+	switched time.Time
+	version  uint32 // of the rules made last
 	// index is the host end of each endpoint we know, also after its link
 	// vanished with the container's namespace.
 	index sync.Map // id string -> ifindex uint32
@@ -87,7 +96,7 @@ func Open(cfg Config) (_ *Switch, err error) {
 	if err := os.MkdirAll(pins, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the folder for pins: %w", err)
 	}
-	if err := s.load(pins, cfg.MaxMembers); err != nil {
+	if err := s.load(pins, cfg); err != nil {
 		return nil, err
 	}
 	if s.ns, err = openNamespace(cfg.Netns); err != nil {
@@ -154,23 +163,31 @@ func newSwitch(cfg *Config) (*Switch, error) {
 }
 
 // load opens the tables and loads the program with them.
-func (s *Switch) load(pins string, maxMembers int) error {
+func (s *Switch) load(pins string, cfg Config) error {
 	spec, err := bpf.LoadSwitch()
 	if err != nil {
 		return fmt.Errorf("cannot read the switch's program: %w", err)
 	}
 	for _, name := range []string{bpf.SwitchMapPnPorts, bpf.SwitchMapPnMembers} {
-		spec.Maps[name].MaxEntries = uint32(maxMembers)
+		spec.Maps[name].MaxEntries = uint32(cfg.MaxMembers)
+	}
+	if spec.Maps[bpf.SwitchMapPnFlows].MaxEntries, err = maxFlows(); err != nil {
+		return err
+	}
+	if cfg.Bare {
+		if err := spec.Variables[bpf.SwitchVarBare].Set(uint32(1)); err != nil {
+			return fmt.Errorf("cannot load the switch's program without policies and flows: %w", err)
+		}
 	}
 	if s.maps, err = openTables(pins, spec.Maps); err != nil {
 		return err
 	}
+	tables := make(map[string]*ebpf.Map)
+	for name, m := range s.maps.all() {
+		tables[name] = *m
+	}
 	programs := new(bpf.SwitchPrograms)
-	err = spec.LoadAndAssign(programs, &ebpf.CollectionOptions{MapReplacements: map[string]*ebpf.Map{
-		bpf.SwitchMapPnPorts:   s.maps.ports,
-		bpf.SwitchMapPnMembers: s.maps.members,
-		bpf.SwitchMapPnDrops:   s.maps.drops,
-	}})
+	err = spec.LoadAndAssign(programs, &ebpf.CollectionOptions{MapReplacements: tables})
 	if err != nil {
 		return fmt.Errorf("cannot load the switch's program (Linux %s or newer and root are needed; `atoll doctor` says what is missing): %w", minKernel, err)
 	}

@@ -26,8 +26,14 @@ typedef __u32 __be32;
 #define __type(name, value) typeof(value) *name
 
 #define BPF_MAP_TYPE_HASH 1
+#define BPF_MAP_TYPE_ARRAY 2
 #define BPF_MAP_TYPE_PERCPU_ARRAY 6
+#define BPF_MAP_TYPE_LRU_HASH 9
+#define BPF_MAP_TYPE_LRU_PERCPU_HASH 10
 #define BPF_F_NO_PREALLOC 1
+
+/* Flag of an update: only if there is no such entry. */
+#define BPF_NOEXIST 1
 
 /* Verdicts of a classifier in direct-action mode. */
 #define TC_ACT_SHOT 2
@@ -36,7 +42,7 @@ typedef __u32 __be32;
 #define PACKET_HOST 0
 
 /* The program's view of a packet; the kernel translates each access. Only the
- * fields up to data_end are used, in the kernel's order. */
+ * fields up to gso_segs are used, in the kernel's order. */
 struct __sk_buff {
 	__u32 len;
 	__u32 pkt_type;
@@ -55,10 +61,26 @@ struct __sk_buff {
 	__u32 tc_classid;
 	__u32 data;
 	__u32 data_end;
+	__u32 napi_id;
+	__u32 family;
+	__u32 remote_ip4;
+	__u32 local_ip4;
+	__u32 remote_ip6[4];
+	__u32 local_ip6[4];
+	__u32 remote_port;
+	__u32 local_port;
+	__u32 data_meta;
+	__u64 flow_keys;
+	__u64 tstamp;
+	__u32 wire_len;
+	__u32 gso_segs;
 };
 
 /* Helpers, by number. The newest one, redirect_peer, sets the floor: 5.10. */
 static void *(*bpf_map_lookup_elem)(void *map, const void *key) = (void *)1;
+static long (*bpf_map_update_elem)(void *map, const void *key,
+				   const void *value, __u64 flags) = (void *)2;
+static __u64 (*bpf_ktime_get_ns)(void) = (void *)5;
 static long (*bpf_skb_store_bytes)(struct __sk_buff *skb, __u32 offset,
 				   const void *from, __u32 len, __u64 flags) = (void *)9;
 static long (*bpf_redirect)(__u32 ifindex, __u64 flags) = (void *)23;

@@ -14,7 +14,8 @@
  * Nothing is forwarded that the tables do not name, nothing is flooded, and
  * nothing is learnt from traffic.
  */
-#include "abi.h"
+#include "drop.h"
+#include "flow.h"
 
 #define ETH_P_IP 0x0800
 #define ETH_P_ARP 0x0806
@@ -30,125 +31,9 @@
 #define NETWORK_BROADCAST 0x0af003ff
 #define LIMITED_BROADCAST 0xffffffff
 
-/* Why a frame went no further. The numbers are indices of the drops map, which
- * outlives this program: append, never renumber. Keep reason.go in step. */
-enum drop_reason {
-	DROP_NO_PORT = 0,      /* the port has no entry: it is being removed */
-	DROP_TRUNCATED = 1,    /* headers missing, or lengths that lie */
-	DROP_VLAN = 2,         /* 802.1Q or 802.1ad tag */
-	DROP_SPOOFED_MAC = 3,  /* source MAC is not the port's */
-	DROP_SPOOFED_IP = 4,   /* source address is not the port's */
-	DROP_ARP_FORGED = 5,   /* ARP that claims to be another, or any reply */
-	DROP_ARP_UNKNOWN = 6,  /* ARP for an address nobody has */
-	DROP_ARP_OWN = 7,      /* gratuitous ARP for the port's own address */
-	DROP_IPV6 = 8,
-	DROP_ETHERTYPE = 9,    /* neither IPv4 nor ARP nor one of the above */
-	DROP_BROADCAST = 10,
-	DROP_MULTICAST = 11,
-	DROP_IP_OPTIONS = 12,  /* source routes, record route, router alert */
-	DROP_UNKNOWN = 13,     /* nobody in this network has the destination */
-	DROP_WRONG_MAC = 14,   /* the destination's address, another's MAC */
-};
-
-/* Room for reasons to come without changing the size of a pinned map. */
-#define DROP_SLOTS 64
-
-/* Who sits behind a host end. The reserved words are zero; they are there so
- * that a later program can give them a meaning without a new layout. */
-struct port {
-	__u32 network;
-	__be32 addr;
-	__u16 mac[3];
-	__u16 flags;
-	__u32 reserved[2];
-};
-
-struct member_key {
-	__u32 network;
-	__be32 addr;
-};
-
-/* Where a member of a network is: the host end of its veth. */
-struct member {
-	__u32 ifindex;
-	__u16 mac[3];
-	__u16 flags;
-	__u32 reserved[2];
-};
-
-/* Keyed by the ifindex of the host end, in the switch namespace. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, struct port);
-} pn_ports SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct member_key);
-	__type(value, struct member);
-} pn_members SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, DROP_SLOTS);
-	__type(key, __u32);
-	__type(value, __u64);
-} pn_drops SEC(".maps");
-
-struct ethernet {
-	__u16 to[3];
-	__u16 from[3];
-	__be16 type;
-};
-
-struct ipv4 {
-	__u8 version_ihl;
-	__u8 tos;
-	__be16 total_len;
-	__be16 id;
-	__be16 fragment;
-	__u8 ttl;
-	__u8 protocol;
-	__u16 check;
-	__be32 from;
-	__be32 to;
-} __attribute__((packed, aligned(2)));
-
-struct arp {
-	__be16 hardware;
-	__be16 protocol;
-	__u8 hardware_len;
-	__u8 protocol_len;
-	__be16 op;
-	__u16 sender_mac[3];
-	__be32 sender;
-	__u16 target_mac[3];
-	__be32 target;
-} __attribute__((packed, aligned(2)));
-
-struct ipv4_frame {
-	struct ethernet eth;
-	struct ipv4 ip;
-} __attribute__((packed, aligned(2)));
-
-struct arp_frame {
-	struct ethernet eth;
-	struct arp arp;
-} __attribute__((packed, aligned(2)));
-
-INLINE int drop(__u32 reason)
-{
-	__u64 *count = bpf_map_lookup_elem(&pn_drops, &reason);
-
-	if (count)
-		*count += 1;
-	return TC_ACT_SHOT;
-}
+/* Set before loading, to measure what policies and flows cost: the switch then
+ * has neither. */
+volatile const __u32 bare = 0;
 
 INLINE int same_mac(const __u16 *a, const __u16 *b)
 {
@@ -169,18 +54,6 @@ INLINE struct member *find(__u32 network, __be32 addr)
 	return bpf_map_lookup_elem(&pn_members, &key);
 }
 
-/* start_of returns the first len bytes of the frame, or nothing when it has
- * fewer. They are in the linear part already, except for crafted frames. */
-INLINE void *start_of(struct __sk_buff *skb, __u32 len)
-{
-	if ((void *)(long)skb->data + len > (void *)(long)skb->data_end &&
-	    bpf_skb_pull_data(skb, len))
-		return 0;
-	if ((void *)(long)skb->data + len > (void *)(long)skb->data_end)
-		return 0;
-	return (void *)(long)skb->data;
-}
-
 /* Hand the frame to the container behind the member's veth, past the host end
  * and past the switch namespace's own stack. */
 INLINE int deliver(struct __sk_buff *skb, const struct member *to)
@@ -195,70 +68,108 @@ INLINE int deliver(struct __sk_buff *skb, const struct member *to)
 	return bpf_redirect_peer(ifindex, 0);
 }
 
-INLINE int switch_ipv4(struct __sk_buff *skb, const struct port *port)
+/* Whether the policy of the network lets the packet pass; counts it. */
+INLINE int passes(struct __sk_buff *skb, struct packet *p, __be16 id, __u32 fragment)
+{
+	__u8 protocol = p->protocol;
+
+	if (fragment & FRAGMENT_OFFSET)
+		recall_fragment(p, id, fragment & FRAGMENT_OFFSET);
+	else
+		read_transport(skb, p, p->bytes - sizeof(struct ipv4));
+	judge(p);
+	count_flow(skb, p);
+	if (p->verdict == DENIED)
+		return 0;
+	if ((fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) == MORE_FRAGMENTS)
+		remember_fragment(p, id, protocol);
+	return 1;
+}
+
+INLINE int switch_ipv4(struct __sk_buff *skb, const struct port *port, __u32 ifindex, __be32 *dst)
 {
 	struct ipv4_frame *frame;
+	struct packet p = {};
 	struct member *to;
-	__u32 len;
+	__u32 len, fragment;
+	__be16 id;
 
 	frame = start_of(skb, sizeof(*frame));
 	if (!frame)
-		return drop(DROP_TRUNCATED);
+		return DROP(DROP_TRUNCATED);
+	*dst = frame->ip.to;
 
 	if (frame->eth.to[0] & 1) {
 		if ((frame->eth.to[0] & frame->eth.to[1] & frame->eth.to[2]) == 0xffff)
-			return drop(DROP_BROADCAST);
-		return drop(DROP_MULTICAST);
+			return DROP(DROP_BROADCAST);
+		return DROP(DROP_MULTICAST);
 	}
 
 	if (frame->ip.version_ihl >> 4 != 4 || (frame->ip.version_ihl & 0xf) < 5)
-		return drop(DROP_TRUNCATED);
+		return DROP(DROP_TRUNCATED);
 	/* Options let a sender choose a route; nothing here needs them, and
 	 * without them the transport header is always in the same place. */
 	if (frame->ip.version_ihl != 0x45)
-		return drop(DROP_IP_OPTIONS);
+		return DROP(DROP_IP_OPTIONS);
 	len = HOST16(frame->ip.total_len);
 	if (len < sizeof(frame->ip) || len > skb->len - sizeof(frame->eth))
-		return drop(DROP_TRUNCATED);
+		return DROP(DROP_TRUNCATED);
 
 	if (frame->ip.from != port->addr)
-		return drop(DROP_SPOOFED_IP);
+		return DROP(DROP_SPOOFED_IP);
 	if (frame->ip.to == NET32(NETWORK_BROADCAST) || frame->ip.to == NET32(LIMITED_BROADCAST))
-		return drop(DROP_BROADCAST);
+		return DROP(DROP_BROADCAST);
 	if ((frame->ip.to & NET32(0xf0000000)) == NET32(0xe0000000))
-		return drop(DROP_MULTICAST);
+		return DROP(DROP_MULTICAST);
 
 	to = find(port->network, frame->ip.to);
 	if (!to)
-		return drop(DROP_UNKNOWN);
+		return DROP(DROP_UNKNOWN);
 	if (!same_mac(frame->eth.to, to->mac))
-		return drop(DROP_WRONG_MAC);
+		return DROP(DROP_WRONG_MAC);
+	if (bare)
+		return deliver(skb, to);
+
+	p.now = bpf_ktime_get_ns();
+	p.network = port->network;
+	p.ifindex = ifindex;
+	p.from = frame->ip.from;
+	p.to = frame->ip.to;
+	p.from_group = port->group;
+	p.to_group = to->group;
+	p.bytes = len;
+	p.protocol = frame->ip.protocol;
+	id = frame->ip.id;
+	fragment = HOST16(frame->ip.fragment);
+	if (!passes(skb, &p, id, fragment))
+		return DROP(DROP_POLICY);
 	return deliver(skb, to);
 }
 
 /* The switch is the only one that answers ARP, from its table; a request never
  * reaches another container, so nobody can answer in another's name. */
-INLINE int answer_arp(struct __sk_buff *skb, const struct port *port)
+INLINE int answer_arp(struct __sk_buff *skb, const struct port *port, __be32 *dst)
 {
 	struct arp_frame *frame, reply = {};
 	struct member *target;
 
 	frame = start_of(skb, sizeof(*frame));
 	if (!frame)
-		return drop(DROP_TRUNCATED);
+		return DROP(DROP_TRUNCATED);
+	*dst = frame->arp.target;
 
 	if (frame->arp.hardware != NET16(ARPHRD_ETHER) || frame->arp.protocol != NET16(ETH_P_IP) ||
 	    frame->arp.hardware_len != 6 || frame->arp.protocol_len != 4)
-		return drop(DROP_TRUNCATED);
+		return DROP(DROP_TRUNCATED);
 	if (frame->arp.op != NET16(ARPOP_REQUEST) || frame->arp.sender != port->addr ||
 	    !same_mac(frame->arp.sender_mac, port->mac))
-		return drop(DROP_ARP_FORGED);
+		return DROP(DROP_ARP_FORGED);
 	if (frame->arp.target == port->addr)
-		return drop(DROP_ARP_OWN);
+		return DROP(DROP_ARP_OWN);
 
 	target = find(port->network, frame->arp.target);
 	if (!target)
-		return drop(DROP_ARP_UNKNOWN);
+		return DROP(DROP_ARP_UNKNOWN);
 
 	copy_mac(reply.eth.to, port->mac);
 	copy_mac(reply.eth.from, target->mac);
@@ -275,42 +186,54 @@ INLINE int answer_arp(struct __sk_buff *skb, const struct port *port)
 	/* Through the helper: a direct write anywhere in a program makes the
 	 * kernel copy shared frames before it runs, on the fast path too. */
 	if (bpf_skb_store_bytes(skb, 0, &reply, sizeof(reply), 0))
-		return drop(DROP_TRUNCATED);
+		return DROP(DROP_TRUNCATED);
 	return bpf_redirect(skb->ifindex, 0);
+}
+
+/* An action of the kernel, or DROP(reason) and whom the frame was for. */
+INLINE int switch_port(struct __sk_buff *skb, const struct port *port, __u32 ifindex, __be32 *dst)
+{
+	struct ethernet *eth;
+
+	eth = start_of(skb, sizeof(*eth));
+	if (!eth)
+		return DROP(DROP_TRUNCATED);
+	if (!same_mac(eth->from, port->mac))
+		return DROP(DROP_SPOOFED_MAC);
+	/* The kernel has taken an outer tag out of the frame already. */
+	if (skb->vlan_present)
+		return DROP(DROP_VLAN);
+
+	switch (eth->type) {
+	case NET16(ETH_P_IP):
+		return switch_ipv4(skb, port, ifindex, dst);
+	case NET16(ETH_P_ARP):
+		return answer_arp(skb, port, dst);
+	case NET16(ETH_P_IPV6):
+		return DROP(DROP_IPV6);
+	case NET16(ETH_P_8021Q):
+	case NET16(ETH_P_8021AD):
+		return DROP(DROP_VLAN);
+	default:
+		return DROP(DROP_ETHERTYPE);
+	}
 }
 
 SEC("classifier")
 int switch_frame(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
-	struct ethernet *eth;
 	struct port *port;
+	__be32 dst = 0;
+	int action;
 
 	port = bpf_map_lookup_elem(&pn_ports, &ifindex);
 	if (!port)
-		return drop(DROP_NO_PORT);
-	eth = start_of(skb, sizeof(*eth));
-	if (!eth)
-		return drop(DROP_TRUNCATED);
-	if (!same_mac(eth->from, port->mac))
-		return drop(DROP_SPOOFED_MAC);
-	/* The kernel has taken an outer tag out of the frame already. */
-	if (skb->vlan_present)
-		return drop(DROP_VLAN);
-
-	switch (eth->type) {
-	case NET16(ETH_P_IP):
-		return switch_ipv4(skb, port);
-	case NET16(ETH_P_ARP):
-		return answer_arp(skb, port);
-	case NET16(ETH_P_IPV6):
-		return drop(DROP_IPV6);
-	case NET16(ETH_P_8021Q):
-	case NET16(ETH_P_8021AD):
-		return drop(DROP_VLAN);
-	default:
-		return drop(DROP_ETHERTYPE);
-	}
+		return count_drop(DROP_NO_PORT);
+	action = switch_port(skb, port, ifindex, &dst);
+	if (action & DROPPED)
+		return drop(ifindex, port, action & ~DROPPED, dst);
+	return action;
 }
 
 /* No helper used here is reserved for GPL programs. */

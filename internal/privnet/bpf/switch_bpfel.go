@@ -13,12 +13,70 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type SwitchDropKey struct {
+	_        structs.HostLayout
+	Network  uint32
+	From     uint32
+	To       uint32
+	Group    uint32
+	Reason   uint32
+	Reserved uint32
+}
+
+type SwitchDropped struct {
+	_     structs.HostLayout
+	Count uint64
+	Seen  uint64
+}
+
+type SwitchFlow struct {
+	_            structs.HostLayout
+	Packets      uint64
+	Bytes        uint64
+	ReplyPackets uint64
+	ReplyBytes   uint64
+	Seen         uint64
+}
+
+type SwitchFlowKey struct {
+	_           structs.HostLayout
+	Network     uint32
+	Client      uint32
+	Server      uint32
+	ClientGroup uint32
+	ServerGroup uint32
+	Port        uint16
+	Protocol    uint8
+	Verdict     uint8
+}
+
+type SwitchFragment struct {
+	_        structs.HostLayout
+	Seen     uint64
+	FromPort uint16
+	ToPort   uint16
+	Protocol uint8
+	Kind     uint8
+	Reserved uint16
+}
+
+type SwitchFragmentKey struct {
+	_        structs.HostLayout
+	Network  uint32
+	From     uint32
+	To       uint32
+	Id       uint16
+	Protocol uint8
+	Reserved uint8
+}
+
 type SwitchMember struct {
 	_        structs.HostLayout
 	Ifindex  uint32
 	Mac      [3]uint16
 	Flags    uint16
-	Reserved [2]uint32
+	Group    uint32
+	Reserved uint32
 }
 
 type SwitchMemberKey struct {
@@ -27,23 +85,72 @@ type SwitchMemberKey struct {
 	Addr    uint32
 }
 
+type SwitchOpened struct {
+	_  structs.HostLayout
+	By [2]uint64
+}
+
+type SwitchPace struct {
+	_      structs.HostLayout
+	Second uint64
+	Added  [4]uint32
+}
+
+type SwitchPairKey struct {
+	_        structs.HostLayout
+	Network  uint32
+	Low      uint32
+	High     uint32
+	LowPort  uint16
+	HighPort uint16
+	Protocol uint32
+}
+
+type SwitchPolicy struct {
+	_        structs.HostLayout
+	Id       uint32
+	Mode     uint32
+	Shapes   uint32
+	Reserved uint32
+	Shape    [16]uint8
+}
+
 type SwitchPort struct {
 	_        structs.HostLayout
 	Network  uint32
 	Addr     uint32
 	Mac      [3]uint16
 	Flags    uint16
-	Reserved [2]uint32
+	Group    uint32
+	Reserved uint32
+}
+
+type SwitchRuleKey struct {
+	_        structs.HostLayout
+	Policy   uint32
+	From     uint32
+	To       uint32
+	Port     uint16
+	Protocol uint8
+	Reserved uint8
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	SwitchMapPnDropped    = "pn_dropped"
 	SwitchMapPnDrops      = "pn_drops"
+	SwitchMapPnFlows      = "pn_flows"
+	SwitchMapPnFragments  = "pn_fragments"
 	SwitchMapPnMembers    = "pn_members"
+	SwitchMapPnOpened     = "pn_opened"
+	SwitchMapPnPace       = "pn_pace"
+	SwitchMapPnPolicies   = "pn_policies"
 	SwitchMapPnPorts      = "pn_ports"
+	SwitchMapPnRules      = "pn_rules"
 	SwitchProgSwitchFrame = "switch_frame"
+	SwitchVarBare         = "bare"
 )
 
 // LoadSwitch returns the embedded CollectionSpec for Switch.
@@ -95,15 +202,23 @@ type SwitchProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SwitchMapSpecs struct {
-	PnDrops   *ebpf.MapSpec `ebpf:"pn_drops"`
-	PnMembers *ebpf.MapSpec `ebpf:"pn_members"`
-	PnPorts   *ebpf.MapSpec `ebpf:"pn_ports"`
+	PnDropped   *ebpf.MapSpec `ebpf:"pn_dropped"`
+	PnDrops     *ebpf.MapSpec `ebpf:"pn_drops"`
+	PnFlows     *ebpf.MapSpec `ebpf:"pn_flows"`
+	PnFragments *ebpf.MapSpec `ebpf:"pn_fragments"`
+	PnMembers   *ebpf.MapSpec `ebpf:"pn_members"`
+	PnOpened    *ebpf.MapSpec `ebpf:"pn_opened"`
+	PnPace      *ebpf.MapSpec `ebpf:"pn_pace"`
+	PnPolicies  *ebpf.MapSpec `ebpf:"pn_policies"`
+	PnPorts     *ebpf.MapSpec `ebpf:"pn_ports"`
+	PnRules     *ebpf.MapSpec `ebpf:"pn_rules"`
 }
 
 // SwitchVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SwitchVariableSpecs struct {
+	Bare *ebpf.VariableSpec `ebpf:"bare"`
 }
 
 // SwitchObjects contains all objects after they have been loaded into the kernel.
@@ -126,16 +241,30 @@ func (o *SwitchObjects) Close() error {
 //
 // It can be passed to LoadSwitchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SwitchMaps struct {
-	PnDrops   *ebpf.Map `ebpf:"pn_drops"`
-	PnMembers *ebpf.Map `ebpf:"pn_members"`
-	PnPorts   *ebpf.Map `ebpf:"pn_ports"`
+	PnDropped   *ebpf.Map `ebpf:"pn_dropped"`
+	PnDrops     *ebpf.Map `ebpf:"pn_drops"`
+	PnFlows     *ebpf.Map `ebpf:"pn_flows"`
+	PnFragments *ebpf.Map `ebpf:"pn_fragments"`
+	PnMembers   *ebpf.Map `ebpf:"pn_members"`
+	PnOpened    *ebpf.Map `ebpf:"pn_opened"`
+	PnPace      *ebpf.Map `ebpf:"pn_pace"`
+	PnPolicies  *ebpf.Map `ebpf:"pn_policies"`
+	PnPorts     *ebpf.Map `ebpf:"pn_ports"`
+	PnRules     *ebpf.Map `ebpf:"pn_rules"`
 }
 
 func (m *SwitchMaps) Close() error {
 	return _SwitchClose(
+		m.PnDropped,
 		m.PnDrops,
+		m.PnFlows,
+		m.PnFragments,
 		m.PnMembers,
+		m.PnOpened,
+		m.PnPace,
+		m.PnPolicies,
 		m.PnPorts,
+		m.PnRules,
 	)
 }
 
@@ -143,6 +272,7 @@ func (m *SwitchMaps) Close() error {
 //
 // It can be passed to LoadSwitchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SwitchVariables struct {
+	Bare *ebpf.Variable `ebpf:"bare"`
 }
 
 // SwitchPrograms contains all programs after they have been loaded into the kernel.

@@ -1,0 +1,287 @@
+package privnet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/privnet/bpf"
+)
+
+// Policy says who may open connections to whom in one network. Answers of what
+// is allowed pass by themselves, and so do ICMP errors about it.
+type Policy struct {
+	Network uint32 // key of the network, as in Endpoint
+	Mode    Mode
+	Rules   []Rule // order and repetitions mean nothing
+}
+
+// Rule lets endpoints of one group open connections to another. Two endpoints
+// of one group need a rule too.
+type Rule struct {
+	From, To uint32 // groups, as in Endpoint; 0 means any
+	Protocol uint8  // TCP, UDP, ICMP or another of IP; 0 means any
+	Port     uint16 // the server's; 0 means any. Only TCP and UDP have ports.
+}
+
+// Protocols that rules and flows name by number.
+const (
+	ICMP uint8 = unix.IPPROTO_ICMP
+	TCP  uint8 = unix.IPPROTO_TCP
+	UDP  uint8 = unix.IPPROTO_UDP
+)
+
+// Mode says what a policy does with what no rule allows.
+type Mode uint8
+
+// The modes, numbered as enum mode in bpf/policy.h.
+const (
+	ModeOpen    Mode = iota // everything passes, rules mean nothing
+	ModeDryRun              // it passes, and is counted as WouldDeny
+	ModeEnforce             // it is dropped, counted as Denied, for the reason PolicyDenied
+	modes
+)
+
+// String returns the mode's name: "open", "dry-run" or "enforce".
+func (m Mode) String() string {
+	if m < modes {
+		return [modes]string{"open", "dry-run", "enforce"}[m]
+	}
+	return fmt.Sprintf("mode-%d", uint8(m))
+}
+
+// MaxRules is how many rules fit on a node, over all networks; while a network
+// gets other rules, both its old and its new ones count.
+const MaxRules = 65536
+
+// SetPolicies makes the switch hold exactly these policies; a network that is
+// not named is open. Each network changes in one step, between two packets,
+// and what it then denies is dropped from the next packet on, also of a
+// connection that exists. Policies outlive the process.
+//
+// Setting the same again changes nothing. A list that contradicts itself is
+// refused and nothing is changed. A network whose rules cannot be entered keeps
+// the policy it had; the others get theirs, and the error joins all.
+func (s *Switch) SetPolicies(ctx context.Context, policies []Policy) error {
+	wanted, err := byNetwork(policies)
+	if err != nil {
+		return fmt.Errorf("cannot set the policies: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.policing.Lock()
+	defer s.policing.Unlock()
+
+	have, err := readTable[uint32, bpf.SwitchPolicy](s.maps.policies)
+	if err != nil {
+		return err
+	}
+	rules, err := s.rulesByVersion()
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, network := range slices.Sorted(maps.Keys(wanted)) {
+		if err := s.setPolicy(network, wanted[network], have, rules); err != nil {
+			failed = append(failed, fmt.Errorf("cannot set the policy of network %d, it keeps the one it had: %w", network, err))
+		}
+	}
+	for network := range have {
+		if _, keep := wanted[network]; keep {
+			continue
+		}
+		if err := remove(s.maps.policies, network); err != nil {
+			failed = append(failed, fmt.Errorf("cannot open network %d: %w", network, err))
+			continue
+		}
+		s.switched = time.Now()
+		s.log.Info("Removed policy", "network", network)
+	}
+	return errors.Join(failed...)
+}
+
+// Policies returns what the kernel holds, ordered by network, rules in no
+// particular order; open networks have none.
+func (s *Switch) Policies(ctx context.Context) ([]Policy, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.policing.Lock()
+	defer s.policing.Unlock()
+	have, err := readTable[uint32, bpf.SwitchPolicy](s.maps.policies)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := s.rulesByVersion()
+	if err != nil {
+		return nil, err
+	}
+	var all []Policy
+	for _, network := range slices.Sorted(maps.Keys(have)) {
+		p := Policy{Network: network, Mode: Mode(have[network].Mode)}
+		for r := range rules[have[network].Id] {
+			p.Rules = append(p.Rules, r)
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+type ruleSet map[Rule]bool
+
+// setPolicy puts one network's policy in force, by one write when everything
+// it needs is there.
+func (s *Switch) setPolicy(network uint32, want Policy, have map[uint32]bpf.SwitchPolicy, rules map[uint32]ruleSet) error {
+	set := make(ruleSet)
+	for _, r := range want.Rules {
+		set[r] = true
+	}
+	next := compile(want.Mode, set)
+	old, had := have[network]
+	if next.Id = old.Id; had && maps.Equal(rules[old.Id], set) {
+		if next == old {
+			return nil
+		}
+	} else if next.Id = s.freeVersion(have, rules); len(set) > 0 {
+		rules[next.Id] = set // taken, also if this fails half way
+		if err := s.addRules(next.Id, set); err != nil {
+			return err
+		}
+	}
+	if err := s.maps.policies.Put(network, next); err != nil {
+		return fmt.Errorf("cannot enter it%s: %w", full(err), err)
+	}
+	have[network] = next
+	s.switched = time.Now()
+	s.log.Info("Set policy", "network", network, "mode", want.Mode, "rules", len(set))
+	return nil
+}
+
+func (s *Switch) addRules(version uint32, set ruleSet) error {
+	for r := range set {
+		err := s.maps.rules.Put(ruleKey(version, r), uint32(1))
+		if errors.Is(err, unix.E2BIG) {
+			return fmt.Errorf("the node's %d rules are used up (a change needs room for the old and the new ones): use fewer, by \"any\"", MaxRules)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot enter a rule: %w", err)
+		}
+	}
+	return nil
+}
+
+// leftovers is how long the rules of a former version stay: packets that were
+// under way when it was replaced may still ask for them.
+const leftovers = time.Second
+
+// rulesByVersion reads the rules of every version, and removes those of
+// versions that are not in force: replaced ones, and what a killed process had
+// not finished.
+func (s *Switch) rulesByVersion() (map[uint32]ruleSet, error) {
+	policies, err := readTable[uint32, bpf.SwitchPolicy](s.maps.policies)
+	if err != nil {
+		return nil, err
+	}
+	inForce := make(map[uint32]bool)
+	for _, p := range policies {
+		inForce[p.Id] = true
+	}
+	all, err := readTable[bpf.SwitchRuleKey, uint32](s.maps.rules)
+	if err != nil {
+		return nil, err
+	}
+	rules := make(map[uint32]ruleSet)
+	for key := range all {
+		if !inForce[key.Policy] && time.Since(s.switched) > leftovers {
+			if err := remove(s.maps.rules, key); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if rules[key.Policy] == nil {
+			rules[key.Policy] = make(ruleSet)
+		}
+		rules[key.Policy][Rule{key.From, key.To, key.Protocol, key.Port}] = true
+	}
+	return rules, nil
+}
+
+// freeVersion returns an id that no rule and no policy has, and that none had
+// lately: they are given in rising order.
+func (s *Switch) freeVersion(have map[uint32]bpf.SwitchPolicy, rules map[uint32]ruleSet) uint32 {
+	used := make(map[uint32]bool)
+	for _, p := range have {
+		used[p.Id] = true
+	}
+	for id := range rules {
+		used[id] = true
+	}
+	for id := range used {
+		s.version = max(s.version, id)
+	}
+	for s.version++; s.version == 0 || used[s.version]; { // after four thousand million changes
+		s.version++
+	}
+	return s.version
+}
+
+// compile makes what the program reads of a policy: beside its mode, which
+// fields are "any" in its rules.
+func compile(mode Mode, set ruleSet) bpf.SwitchPolicy {
+	p := bpf.SwitchPolicy{Mode: uint32(mode)}
+	var shapes [len(p.Shape)]bool
+	for r := range set {
+		shapes[shapeOf(r)] = true
+	}
+	for shape, used := range shapes {
+		if used {
+			p.Shape[p.Shapes] = uint8(shape)
+			p.Shapes++
+		}
+	}
+	return p
+}
+
+// shapeOf has the bits ANY_FROM and so on of bpf/policy.h.
+func shapeOf(r Rule) (shape int) {
+	for i, any := range []bool{r.From == 0, r.To == 0, r.Protocol == 0, r.Port == 0} {
+		if any {
+			shape |= 1 << i
+		}
+	}
+	return shape
+}
+
+func ruleKey(version uint32, r Rule) bpf.SwitchRuleKey {
+	return bpf.SwitchRuleKey{Policy: version, From: r.From, To: r.To, Port: r.Port, Protocol: r.Protocol}
+}
+
+// byNetwork checks a list of policies and indexes those that do anything.
+func byNetwork(policies []Policy) (map[uint32]Policy, error) {
+	seen := make(map[uint32]bool, len(policies))
+	wanted := make(map[uint32]Policy, len(policies))
+	for _, p := range policies {
+		if seen[p.Network] {
+			return nil, fmt.Errorf("network %d is there twice", p.Network)
+		}
+		seen[p.Network] = true
+		if p.Mode >= modes {
+			return nil, fmt.Errorf("network %d: there is no mode %d", p.Network, p.Mode)
+		}
+		for _, r := range p.Rules {
+			if r.Port != 0 && r.Protocol != TCP && r.Protocol != UDP && r.Protocol != 0 {
+				return nil, fmt.Errorf("network %d: a rule for port %d of protocol %d, which has no ports", p.Network, r.Port, r.Protocol)
+			}
+		}
+		if p.Mode != ModeOpen {
+			wanted[p.Network] = p
+		}
+	}
+	return wanted, nil
+}
