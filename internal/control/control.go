@@ -11,6 +11,7 @@ import (
 	"github.com/atollhq/atoll/internal/deploy"
 	"github.com/atollhq/atoll/internal/directory"
 	"github.com/atollhq/atoll/internal/platform"
+	"github.com/atollhq/atoll/internal/policy"
 	"github.com/atollhq/atoll/internal/reconcile"
 	"github.com/atollhq/atoll/internal/store"
 )
@@ -21,6 +22,7 @@ type Config struct {
 	Reconciler *reconcile.Reconciler
 	Pipeline   *deploy.Pipeline
 	Directory  *directory.Directory
+	Policies   *policy.Service
 	// BaseDomain is what public names end in: <app>.<base domain>.
 	BaseDomain string
 	// Forget is told that an app is gone, to delete its logs and caches.

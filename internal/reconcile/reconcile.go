@@ -22,12 +22,19 @@ type Roster interface {
 	Snapshot() ([]platform.Instance, <-chan struct{})
 }
 
+// Groups says by which number the node's switch knows a process type, and
+// makes sure that it knows it.
+type Groups interface {
+	Group(ctx context.Context, appID, processType string) (uint32, error)
+}
+
 // Reconciler carries wishes from the store to the engine. It is safe for
 // concurrent use.
 type Reconciler struct {
 	Store  *store.Store
 	Engine Engine
 	Roster Roster
+	Groups Groups
 	// Region is REGION_NAME in containers.
 	Region string
 	Log    *slog.Logger
@@ -139,6 +146,9 @@ func (r *Reconciler) compose(ctx context.Context, w platform.Workload, row store
 		return w, err
 	}
 	if w.Size, err = platform.SizeByName(row.Size); err != nil {
+		return w, err
+	}
+	if w.Group, err = r.Groups.Group(ctx, row.AppID, row.Type); err != nil {
 		return w, err
 	}
 	w.ID, w.Type, w.Generation, w.Numbers, w.Active = row.ID, row.Type, row.Generation, row.Numbers, row.Active

@@ -24,7 +24,9 @@ import (
 	"github.com/atollhq/atoll/internal/directory"
 	"github.com/atollhq/atoll/internal/discovery"
 	"github.com/atollhq/atoll/internal/engine/containerd"
+	"github.com/atollhq/atoll/internal/flows"
 	"github.com/atollhq/atoll/internal/logs"
+	"github.com/atollhq/atoll/internal/policy"
 	"github.com/atollhq/atoll/internal/reconcile"
 	"github.com/atollhq/atoll/internal/roster"
 	"github.com/atollhq/atoll/internal/router"
@@ -63,6 +65,8 @@ type machine struct {
 
 	store      *store.Store
 	node       *node
+	policies   *policy.Service
+	flows      *flows.Service
 	engine     *containerd.Engine
 	logs       appLogs
 	reconciler *reconcile.Reconciler
@@ -76,7 +80,7 @@ type machine struct {
 // open starts everything in the order of dependence: first what carries
 // traffic, then what runs, then what users talk to.
 func (s *machine) open(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{s.openStore, s.openNode, s.openEngine, s.openControl} {
+	for _, step := range []func(context.Context) error{s.openStore, s.openNode, s.openPolicies, s.openEngine, s.openControl} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -107,6 +111,17 @@ func (s *machine) openNode(context.Context) (err error) {
 	return nil
 }
 
+// openPolicies tells the switch the policies before any container is. A switch
+// that refuses goes on with those it has, and is told again.
+func (s *machine) openPolicies(ctx context.Context) error {
+	s.policies = policy.New(policy.Config{Store: s.store, Switch: s.node.private, Log: s.log})
+	if err := s.policies.Apply(ctx); err != nil {
+		s.log.Error("The network does not have the policies yet", "error", err)
+	}
+	s.flows = flows.New(flows.Config{Switch: s.node.private, Roster: s.roster, Directory: s.directory})
+	return nil
+}
+
 func (s *machine) openEngine(ctx context.Context) (err error) {
 	s.logs = appLogs{logs.NewStore(s.data("logs"))}
 	s.closers = append(s.closers, s.logs.Close)
@@ -128,7 +143,7 @@ func (s *machine) openEngine(ctx context.Context) (err error) {
 
 func (s *machine) openControl(ctx context.Context) (err error) {
 	layout := filepath.Join(s.cfg.StackDir, stackName+".oci")
-	s.reconciler = &reconcile.Reconciler{Store: s.store, Engine: s.engine, Roster: s.roster, Region: s.cfg.Region, Log: s.log}
+	s.reconciler = &reconcile.Reconciler{Store: s.store, Engine: s.engine, Roster: s.roster, Groups: s.policies, Region: s.cfg.Region, Log: s.log}
 	if s.builder, err = build.New(build.Config{
 		Dir: s.data("build"), StackLayout: layout, Engine: s.engine, Log: s.log,
 		Stack: build.Stack{Name: stackName, RunRef: stackRunRef, BuildRef: stackBuildRef},
@@ -145,7 +160,7 @@ func (s *machine) openControl(ctx context.Context) (err error) {
 		return err
 	}
 	s.control = control.New(control.Config{
-		Store: s.store, Reconciler: s.reconciler, Pipeline: s.pipeline, Directory: s.directory,
+		Store: s.store, Reconciler: s.reconciler, Pipeline: s.pipeline, Directory: s.directory, Policies: s.policies,
 		BaseDomain: s.cfg.BaseDomain, Forget: s.forgetApp, Log: s.log,
 	})
 	s.closers = append(s.closers, func() error { s.pipeline.Close(); s.control.Close(); return nil })
@@ -177,6 +192,8 @@ func (s *machine) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.node.resolver.Run(ctx) })
 	g.Go(func() error { return observer.Run(ctx) })
+	g.Go(func() error { return s.policies.Run(ctx) })
+	g.Go(func() error { return s.flows.Run(ctx) })
 	g.Go(func() error { return routes.Serve(ctx, edge) })
 	g.Go(func() error { return s.serveAPI(ctx) })
 	s.log.Info("Traffic and names are served", "http", s.cfg.HTTPListen, "domain", s.cfg.BaseDomain, "node", s.cfg.Node)
@@ -206,6 +223,7 @@ func (s *machine) serveAPI(ctx context.Context) error {
 	}
 	handler, err := api.New(ctx, api.Config{
 		Store: s.store, Control: s.control, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: s.diagnoser(),
+		Policies: s.policies, Traffic: s.flows,
 		Sources: s.data("sources"), AppURL: s.appURL, ClearCache: s.builder.DeleteCache,
 		URL: s.cfg.APIURL, Region: s.cfg.Region, Log: s.log,
 	})

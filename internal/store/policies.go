@@ -48,10 +48,8 @@ func (s *Store) AddRule(ctx context.Context, user platform.User, projectID strin
 		if err != nil {
 			return err
 		}
-		for _, end := range []*platform.Party{&r.From, &r.To} {
-			if err := resolveParty(ctx, tx, p, end); err != nil {
-				return err
-			}
+		if r, err = resolveRule(ctx, tx, p, r); err != nil {
+			return err
 		}
 		var rules int
 		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM policy_rules WHERE project_id = ?", projectID).Scan(&rules); err != nil {
@@ -73,6 +71,16 @@ func (s *Store) AddRule(ctx context.Context, user platform.User, projectID strin
 		return s.insertEvent(ctx, tx, projectEvent("new_policy_rule", user, p, ruleData(r)))
 	})
 	return r, err
+}
+
+// ResolveRule returns the rule with the ids and names of the apps it names,
+// which must be of the user's project.
+func (s *Store) ResolveRule(ctx context.Context, user platform.User, projectID string, r platform.Rule) (platform.Rule, error) {
+	p, err := oneProject(ctx, s.r, " WHERE p.id = ? AND p.owner_id = ?", projectID, user.ID)
+	if err != nil {
+		return r, err
+	}
+	return resolveRule(ctx, s.r, p, r)
 }
 
 // DeleteRule removes a rule from the policy of a user's project.
@@ -124,8 +132,17 @@ func ruleData(r platform.Rule) map[string]any {
 	return map[string]any{"rule_id": r.ID, "rule": r.String()}
 }
 
+func resolveRule(ctx context.Context, q querier, p platform.Project, r platform.Rule) (platform.Rule, error) {
+	for _, end := range []*platform.Party{&r.From, &r.To} {
+		if err := resolveParty(ctx, q, p, end); err != nil {
+			return r, err
+		}
+	}
+	return r, nil
+}
+
 // resolveParty finds the app that the end of a rule names.
-func resolveParty(ctx context.Context, tx *sql.Tx, project platform.Project, end *platform.Party) error {
+func resolveParty(ctx context.Context, q querier, project platform.Project, end *platform.Party) error {
 	named := end.AppID
 	if named == "" {
 		named = end.App
@@ -133,7 +150,7 @@ func resolveParty(ctx context.Context, tx *sql.Tx, project platform.Project, end
 	if named == "" {
 		return nil
 	}
-	err := tx.QueryRowContext(ctx, "SELECT id, name FROM apps WHERE project_id = ?1 AND (id = ?2 OR name = ?2)", project.ID, named).Scan(&end.AppID, &end.App)
+	err := q.QueryRowContext(ctx, "SELECT id, name FROM apps WHERE project_id = ?1 AND (id = ?2 OR name = ?2)", project.ID, named).Scan(&end.AppID, &end.App)
 	if errors.Is(err, sql.ErrNoRows) {
 		return platform.Invalid("rule", "the project %s has no app %q; rules are about the apps of one project, list yours to see them", project.Name, named)
 	}
