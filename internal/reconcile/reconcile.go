@@ -34,6 +34,7 @@ type Reconciler struct {
 	Store  *store.Store
 	Engine Engine
 	Roster Roster
+	// Groups may be nil: then containers have none, and no policy names them.
 	Groups Groups
 	// Region is REGION_NAME in containers.
 	Region string
@@ -148,8 +149,10 @@ func (r *Reconciler) compose(ctx context.Context, w platform.Workload, row store
 	if w.Size, err = platform.SizeByName(row.Size); err != nil {
 		return w, err
 	}
-	if w.Group, err = r.Groups.Group(ctx, row.AppID, row.Type); err != nil {
-		return w, err
+	if r.Groups != nil {
+		if w.Group, err = r.Groups.Group(ctx, w.AppID, row.Type); err != nil {
+			return w, err
+		}
 	}
 	w.ID, w.Type, w.Generation, w.Numbers, w.Active = row.ID, row.Type, row.Generation, row.Numbers, row.Active
 	w.Command, w.Image, w.Version = row.Command, release.Image, release.Version
