@@ -156,6 +156,16 @@ func TestAsterisksStandForWhatComesLater(t *testing.T) {
 		}
 	}
 	icmp := privnet.Rule{Protocol: 1}
+	// Other projects have process types of these names too.
+	staging, err := s.Store.CreateProject(t.Context(), s.user, "staging", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := s.Store.CreateApp(t.Context(), s.user, "elsewhere", staging.ID, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.group(elsewhere, "cron")
 	s.wantRules(privnet.Enforce, icmp)
 	api := s.group(s.list, "api")
 	s.wantRules(privnet.Enforce, icmp, privnet.Rule{From: web, To: api, Protocol: 6, Port: 80})

@@ -88,6 +88,11 @@ func testRegroup(t *testing.T, m *machine) {
 	network.fill(true)
 	w.Group = 42
 	must(t, e.Apply(context.Background(), w))
+	for end := time.Now().Add(30 * time.Second); network.refusals() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the network was not told")
+		}
+	}
 	network.fill(false)
 	awaitGroup(t, network, before.ID, 42)
 	if after := sink.AwaitNumbers(t, w.ID, 1)[0]; !after.StartedAt.Equal(before.StartedAt) || after.PrivateAddr != before.PrivateAddr {

@@ -29,8 +29,9 @@ type islands struct {
 	// groups are those that Setup was asked for last.
 	groups map[string]uint32
 	next   netip.Addr
-	// full makes Setup fail.
-	full bool
+	// full makes Setup fail; refused counts how often it did.
+	full    bool
+	refused int
 }
 
 func newIslands(dir string) *islands {
@@ -41,6 +42,7 @@ func (n *islands) Setup(_ context.Context, r Request) (Sandbox, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.full {
+		n.refused++
 		return Sandbox{}, errors.New("the private network is full: all 1022 addresses are taken")
 	}
 	n.groups[r.InstanceID] = r.Group
@@ -67,6 +69,12 @@ func (n *islands) group(id string) uint32 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.groups[id]
+}
+
+func (n *islands) refusals() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.refused
 }
 
 func (n *islands) fill(full bool) {
