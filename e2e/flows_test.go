@@ -104,7 +104,7 @@ func (f *traffic) list(t *testing.T) {
 	f.policy(t, "mode", "deny")
 	f.wantDenied(t)
 	denied := f.await(t, flowWeb, flowAPI, "tcp", 3000, "denied")
-	if denied.ReplyPackets != 0 && denied.ReplyPackets >= got.ReplyPackets+3 {
+	if denied.ReplyPackets != 0 || denied.Packets == 0 {
 		t.Errorf("a denied conversation was answered: %+v", denied)
 	}
 	f.policy(t, "mode", "open")

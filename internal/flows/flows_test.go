@@ -116,15 +116,19 @@ func TestDropsAreNamed(t *testing.T) {
 		{Network: 8, From: addrWeb, Reason: privnet.VLAN, Count: 1, LastSeen: start},
 		{Network: 7, From: addrWeb, To: netip.MustParseAddr("10.240.2.2"), Reason: privnet.UnknownDestination, Count: 3, LastSeen: start},
 		{Network: 7, From: addrWeb, Reason: privnet.IPv6, Count: 4, LastSeen: start.Add(time.Second)},
+		{Network: 7, From: addrWeb, To: netip.IPv4Unspecified(), Reason: privnet.VLAN, Count: 5, LastSeen: start.Add(-time.Second)},
 	}
 	got, err := r.Drops(t.Context(), network)
-	if err != nil || len(got) != 2 {
+	if err != nil || len(got) != 3 {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	if d := got[0]; d.Reason != "ipv6" || d.From.String() != "shop-web/web/1" || d.To.String() != "-" || d.Count != 4 {
 		t.Errorf("drop is %+v", d)
 	}
 	if d := got[1]; d.Reason != "unknown-destination" || d.To.String() != "10.240.2.2" || d.Count != 3 {
+		t.Errorf("drop is %+v", d)
+	}
+	if d := got[2]; d.To != (platform.Member{}) || d.Count != 5 {
 		t.Errorf("drop is %+v", d)
 	}
 	r.sw.fail = errors.New("no table")

@@ -65,8 +65,12 @@ func (t *tenants) observe(rows []platform.Instance, now time.Time, memory time.D
 	}
 }
 
-// at says who had the address at a time: whoever came last before it.
+// at says who had the address at a time: whoever came last before it. Nobody
+// has the zero address, which stands for none.
 func (t *tenants) at(p place, at time.Time) platform.Member {
+	if !p.addr.IsValid() || p.addr.IsUnspecified() {
+		return platform.Member{}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	list := t.byAddr[p]

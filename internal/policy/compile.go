@@ -10,8 +10,9 @@ import (
 )
 
 // maxEntries is how many entries the rules of one project may take in the
-// switch: nobody's policy may take the room of the others.
-const maxEntries = 4096
+// switch, which has room for 65536 in all: nobody's policy may take the room of
+// the others.
+const maxEntries = 1024
 
 // compile turns the table into what the switch holds. Open networks are left
 // out: that is how the switch knows them. cut are the projects whose rules
