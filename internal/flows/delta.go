@@ -10,13 +10,16 @@ import (
 type conversation struct {
 	network  uint32
 	from, to netip.Addr
+	// An address may have changed hands.
+	fromGroup, toGroup uint32
+
 	protocol uint8
 	port     uint16
 	verdict  privnet.Verdict
 }
 
 func conversationOf(f privnet.Flow) conversation {
-	return conversation{f.Network, f.From, f.To, f.Protocol, f.Port, f.Verdict}
+	return conversation{f.Network, f.From, f.To, f.FromGroup, f.ToGroup, f.Protocol, f.Port, f.Verdict}
 }
 
 func counted(flows []privnet.Flow) map[conversation]privnet.Flow {

@@ -5,9 +5,9 @@
 // # Guarantees
 //
 //   - An address is named after the container that had it when it was seen,
-//     also for a while (Memory) after that container went away. An address
-//     that nobody is known for is shown as an address, never as its next
-//     owner.
+//     also for a while (Memory) after that container went away; later after
+//     its app and process type. An address that nobody is known for is shown
+//     as an address, never as its next owner.
 //   - However many ask or follow, the switch's tables are read at most once
 //     in each interval.
 //   - Nothing is asked of the switch while nobody asks here.

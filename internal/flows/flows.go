@@ -30,11 +30,18 @@ type Directory interface {
 	Snapshot() (map[string]directory.App, <-chan struct{})
 }
 
+// Groups says whose process type a group of the switch is; groups are never
+// used again, so it may know those of apps that are gone.
+type Groups interface {
+	Lookup(group uint32) (appID, processType string, ok bool)
+}
+
 // Config is what a Service needs.
 type Config struct {
 	Switch    Switch
 	Roster    Roster
 	Directory Directory
+	Groups    Groups
 	// Interval is the time between the looks of those who follow; 0 means 1 s.
 	Interval time.Duration
 	// Memory is how long a container that went away is remembered; 0 means
@@ -89,7 +96,7 @@ func (s *Service) Drops(ctx context.Context, network platform.PrivateNetwork) ([
 	drops := []platform.Drop{}
 	for _, e := range entries {
 		if e.Network == network.Key {
-			drops = append(drops, platform.Drop{From: name(e.From, e.LastSeen), To: name(e.To, e.LastSeen),
+			drops = append(drops, platform.Drop{From: name(e.From, e.FromGroup, e.LastSeen), To: name(e.To, 0, e.LastSeen),
 				Reason: e.Reason.String(), Count: e.Count, LastSeen: e.LastSeen})
 		}
 	}
@@ -168,7 +175,7 @@ func (s *Service) named(raw []privnet.Flow, network platform.PrivateNetwork) []p
 		if f.Network != network.Key {
 			continue
 		}
-		flows = append(flows, platform.Flow{From: name(f.From, f.LastSeen), To: name(f.To, f.LastSeen),
+		flows = append(flows, platform.Flow{From: name(f.From, f.FromGroup, f.LastSeen), To: name(f.To, f.ToGroup, f.LastSeen),
 			Service: platform.Service{Protocol: platform.Protocol(f.Protocol), Port: f.Port},
 			Packets: f.Packets, Bytes: f.Bytes, ReplyPackets: f.ReplyPackets, ReplyBytes: f.ReplyBytes,
 			Verdict: verdicts[f.Verdict], LastSeen: f.LastSeen})
@@ -181,15 +188,20 @@ func (s *Service) named(raw []privnet.Flow, network platform.PrivateNetwork) []p
 
 var verdicts = map[privnet.Verdict]platform.Verdict{privnet.Allowed: platform.Allowed, privnet.Denied: platform.Denied, privnet.WouldDeny: platform.WouldDeny}
 
-// namer returns the function that names the addresses of a network.
-func (s *Service) namer(network platform.PrivateNetwork) func(netip.Addr, time.Time) platform.Member {
+// namer returns the function that names the addresses of a network by the
+// group they had, 0 when it is not known, and when they were seen.
+func (s *Service) namer(network platform.PrivateNetwork) func(netip.Addr, uint32, time.Time) platform.Member {
 	rows, _ := s.Roster.Snapshot()
 	s.tenants.observe(rows, s.Now(), s.Memory)
 	apps, _ := s.Directory.Snapshot()
-	return func(addr netip.Addr, at time.Time) platform.Member {
-		m := s.tenants.at(place{network.ID, addr}, at)
+	return func(addr netip.Addr, group uint32, at time.Time) platform.Member {
+		appID, processType, _ := s.Groups.Lookup(group)
+		m := s.tenants.at(place{network.ID, addr}, at, appID, processType)
 		if app, ok := apps[m.AppID]; ok {
 			m.App = app.Name
+		}
+		if m.App == "" { // an app that is gone, and nobody remembers its name
+			return platform.Member{Addr: m.Addr}
 		}
 		return m
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -51,6 +52,14 @@ var (
 	start   = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 )
 
+// groups are "app type" by key.
+type groups map[uint32]string
+
+func (g groups) Lookup(key uint32) (appID, processType string, ok bool) {
+	appID, processType, ok = strings.Cut(g[key], " ")
+	return appID, processType, ok
+}
+
 type rig struct {
 	*Service
 	sw     *fakeSwitch
@@ -62,7 +71,7 @@ type rig struct {
 func newRig(t *testing.T, interval time.Duration) *rig {
 	t.Helper()
 	r := &rig{sw: &fakeSwitch{}, roster: roster.New(), apps: directory.New(), now: start}
-	r.Service = New(Config{Switch: r.sw, Roster: r.roster, Directory: r.apps, Interval: interval, Now: func() time.Time { return r.now }})
+	r.Service = New(Config{Switch: r.sw, Roster: r.roster, Directory: r.apps, Groups: groups{1: "ap-1 web", 2: "ap-2 api", 3: "ap-2 worker", 9: "ap-gone web"}, Interval: interval, Now: func() time.Time { return r.now }})
 	r.apps.Put(directory.App{ID: "ap-1", Name: "shop-web"})
 	r.apps.Put(directory.App{ID: "ap-2", Name: "catalog"})
 	r.put("i-web", "ap-1", "web", 1, addrWeb)
@@ -142,7 +151,7 @@ func TestDropsAreNamed(t *testing.T) {
 
 func TestAnAddressIsNamedAfterWhoHadItThen(t *testing.T) {
 	r := newRig(t, time.Second)
-	name := func(at time.Time) string { return r.namer(network)(addrWeb, at).String() }
+	name := func(at time.Time) string { return r.namer(network)(addrWeb, 0, at).String() }
 	if name(start) != "shop-web/web/1" {
 		t.Fatalf("it is %s", name(start))
 	}
@@ -163,7 +172,7 @@ func TestAnAddressIsNamedAfterWhoHadItThen(t *testing.T) {
 	if got := name(start.Add(30 * time.Second)); got != addrWeb.String() {
 		t.Errorf("remembered for longer than it should: %s", got)
 	}
-	if got := r.namer(platform.PrivateNetwork{ID: "pn-2"})(addrWeb, r.now).String(); got != addrWeb.String() {
+	if got := r.namer(platform.PrivateNetwork{ID: "pn-2"})(addrWeb, 0, r.now).String(); got != addrWeb.String() {
 		t.Errorf("in another network the address is %s", got)
 	}
 	r.roster.Delete("i-new")
@@ -173,6 +182,28 @@ func TestAnAddressIsNamedAfterWhoHadItThen(t *testing.T) {
 	name(r.now)
 	if len(r.tenants.byAddr) != 0 {
 		t.Errorf("never forgotten: %+v", r.tenants.byAddr)
+	}
+}
+
+// The switch knows which process type an address belonged to, also when nobody
+// here remembers the container: it went away before a restart of the server.
+func TestAGroupTellsWhoWasNotSeen(t *testing.T) {
+	r := newRig(t, time.Second)
+	for _, tt := range []struct {
+		addr  netip.Addr
+		group uint32
+		want  string
+	}{
+		{addrWeb, 1, "shop-web/web/1"},
+		{addrWeb, 3, "catalog/worker/?"}, // another had the address before
+		{netip.MustParseAddr("10.240.3.9"), 2, "catalog/api/?"},
+		{netip.MustParseAddr("10.240.3.9"), 0, "10.240.3.9"},
+		{netip.MustParseAddr("10.240.3.9"), 9, "10.240.3.9"},
+		{netip.Addr{}, 0, "-"},
+	} {
+		if got := r.namer(network)(tt.addr, tt.group, start).String(); got != tt.want {
+			t.Errorf("%s of group %d is %s, want %s", tt.addr, tt.group, got, tt.want)
+		}
 	}
 }
 
@@ -192,7 +223,7 @@ func TestRunRemembersWhoNobodyAskedAbout(t *testing.T) {
 		}
 	}
 	r.roster.Delete("i-web")
-	if got := r.namer(network)(addrWeb, start).String(); got != "shop-web/web/1" {
+	if got := r.namer(network)(addrWeb, 0, start).String(); got != "shop-web/web/1" {
 		t.Errorf("it is %s", got)
 	}
 	cancel()

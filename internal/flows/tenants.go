@@ -65,9 +65,10 @@ func (t *tenants) observe(rows []platform.Instance, now time.Time, memory time.D
 	}
 }
 
-// at says who had the address at a time: whoever came last before it. Nobody
-// has the zero address, which stands for none.
-func (t *tenants) at(p place, at time.Time) platform.Member {
+// at says who had the address at a time: whoever came last before it, among
+// those of the app and type when these are known. Nobody has the zero address,
+// which stands for none.
+func (t *tenants) at(p place, at time.Time, appID, processType string) platform.Member {
 	if !p.addr.IsValid() || p.addr.IsUnspecified() {
 		return platform.Member{}
 	}
@@ -75,9 +76,10 @@ func (t *tenants) at(p place, at time.Time) platform.Member {
 	defer t.mu.Unlock()
 	list := t.byAddr[p]
 	for i := len(list) - 1; i >= 0; i-- {
-		if !list[i].from.After(at) {
-			return list[i].member
+		m := list[i].member
+		if !list[i].from.After(at) && (appID == "" || m.AppID == appID && m.Type == processType) {
+			return m
 		}
 	}
-	return platform.Member{Addr: p.addr}
+	return platform.Member{Addr: p.addr, AppID: appID, Type: processType}
 }

@@ -36,16 +36,19 @@ type Drop struct {
 type Member struct {
 	Addr netip.Addr
 	// AppID is "" when it is not known who had the address.
-	AppID  string
-	App    string
-	Type   string
+	AppID string
+	App   string
+	Type  string
+	// Number is 0 when it is not known which container of the type it was.
 	Number int
 }
 
-// String returns "app/type/number", or the address of an unknown member, or
+// String returns "app/type/number" (? for an unknown number), or the address of an unknown member, or
 // "-" when there is not even that.
 func (m Member) String() string {
 	switch {
+	case m.AppID != "" && m.Number == 0:
+		return fmt.Sprintf("%s/%s/?", m.App, m.Type)
 	case m.AppID != "":
 		return fmt.Sprintf("%s/%s/%d", m.App, m.Type, m.Number)
 	case m.Addr.IsValid():

@@ -42,7 +42,7 @@ func compile(t store.PolicyTable) (policies []privnet.Policy, cut []string) {
 
 // Private
 
-var modes = map[platform.PolicyMode]privnet.Mode{platform.PolicyDryRun: privnet.DryRun, platform.PolicyDeny: privnet.Enforce}
+var modes = map[platform.PolicyMode]privnet.Mode{platform.PolicyDryRun: privnet.ModeDryRun, platform.PolicyDeny: privnet.ModeEnforce}
 
 func groupsOf(t store.PolicyTable, projectID string) (groups []store.Group) {
 	for _, g := range t.Groups {

@@ -34,6 +34,9 @@ type Service struct {
 	// mu makes reading the store and telling the switch one step: a switch
 	// never gets an older state after a newer one.
 	mu sync.Mutex
+	// groups are all that were ever seen, uint32 to store.Group: their keys
+	// are never used again.
+	groups sync.Map
 	// stale wakes Run when the switch does not have the stored policies.
 	stale chan struct{}
 }
@@ -111,6 +114,17 @@ func (s *Service) Group(ctx context.Context, appID, processType string) (uint32,
 	return key, nil
 }
 
+// Lookup returns whose process type a group is. It also knows the groups of
+// apps that were destroyed since the start.
+func (s *Service) Lookup(group uint32) (appID, processType string, ok bool) {
+	found, ok := s.groups.Load(group)
+	if !ok {
+		return "", "", false
+	}
+	g := found.(store.Group)
+	return g.AppID, g.Type, true
+}
+
 // Run tells the switch again what it refused, until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
 	for {
@@ -138,6 +152,9 @@ func (s *Service) apply(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	table, err := s.Store.PolicyTable(ctx)
 	if err == nil {
+		for _, g := range table.Groups {
+			s.groups.Store(g.Key, g)
+		}
 		policies, cut := compile(table)
 		for _, projectID := range cut {
 			s.Log.Error("The rules of a project stand for more pairs of process types than the switch takes; the last are left out",

@@ -128,18 +128,18 @@ func TestTheSwitchHoldsEachChangeWhenItReturns(t *testing.T) {
 		t.Errorf("an open network is in %+v", s.sw.last())
 	}
 	s.mode(platform.PolicyDeny)
-	s.wantRules(privnet.Enforce)
+	s.wantRules(privnet.ModeEnforce)
 	r, err := s.allow("shop-web:web -> catalog:api 3000/tcp")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.wantRules(privnet.Enforce, privnet.Rule{From: web, To: api, Protocol: 6, Port: 3000})
+	s.wantRules(privnet.ModeEnforce, privnet.Rule{From: web, To: api, Protocol: 6, Port: 3000})
 	s.mode(platform.PolicyDryRun)
-	s.wantRules(privnet.DryRun, privnet.Rule{From: web, To: api, Protocol: 6, Port: 3000})
+	s.wantRules(privnet.ModeDryRun, privnet.Rule{From: web, To: api, Protocol: 6, Port: 3000})
 	if err := s.RemoveRule(t.Context(), s.user, s.project.ID, r.ID); err != nil {
 		t.Fatal(err)
 	}
-	s.wantRules(privnet.DryRun)
+	s.wantRules(privnet.ModeDryRun)
 	s.mode(platform.PolicyOpen)
 	if s.sw.last() != nil {
 		t.Errorf("an open network is in %+v", s.sw.last())
@@ -166,11 +166,11 @@ func TestAsterisksStandForWhatComesLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.group(elsewhere, "cron")
-	s.wantRules(privnet.Enforce, icmp)
+	s.wantRules(privnet.ModeEnforce, icmp)
 	api := s.group(s.list, "api")
-	s.wantRules(privnet.Enforce, icmp, privnet.Rule{From: web, To: api, Protocol: 6, Port: 80})
+	s.wantRules(privnet.ModeEnforce, icmp, privnet.Rule{From: web, To: api, Protocol: 6, Port: 80})
 	cron, calls := s.group(s.web, "cron"), s.sw.set(nil)
-	s.wantRules(privnet.Enforce, icmp, privnet.Rule{From: web, To: api, Protocol: 6, Port: 80},
+	s.wantRules(privnet.ModeEnforce, icmp, privnet.Rule{From: web, To: api, Protocol: 6, Port: 80},
 		privnet.Rule{From: cron, Protocol: 17, Port: 53}, privnet.Rule{From: cron, To: api, Protocol: 6, Port: 80})
 	s.group(s.web, "cron")
 	if s.sw.set(nil) != calls {
@@ -182,7 +182,12 @@ func TestAsterisksStandForWhatComesLater(t *testing.T) {
 	if err := s.Apply(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	s.wantRules(privnet.Enforce, icmp, privnet.Rule{From: cron, Protocol: 17, Port: 53})
+	s.wantRules(privnet.ModeEnforce, icmp, privnet.Rule{From: cron, Protocol: 17, Port: 53})
+	for key, want := range map[uint32]string{web: s.web.ID + " web", api: s.list.ID + " api", 999: " "} {
+		if app, kind, ok := s.Lookup(key); app+" "+kind != want || ok != (key != 999) {
+			t.Errorf("group %d is %s %s, want %s", key, app, kind, want)
+		}
+	}
 }
 
 func TestAFailureIsToldAndTriedAgain(t *testing.T) {
@@ -246,7 +251,7 @@ func TestNobodysPolicyTakesTheRoomOfTheOthers(t *testing.T) {
 	if platform.CodeOf(err) != platform.CodeConflict || !strings.Contains(err.Error(), "4900 pairs") {
 		t.Errorf("error is %v", err)
 	}
-	s.wantRules(privnet.Enforce)
+	s.wantRules(privnet.ModeEnforce)
 	if _, err := s.allow("* -> catalog:* 80"); err != nil {
 		t.Error(err)
 	}

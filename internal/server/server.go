@@ -118,7 +118,7 @@ func (s *machine) openPolicies(ctx context.Context) error {
 	if err := s.policies.Apply(ctx); err != nil {
 		s.log.Error("The network does not have the policies yet", "error", err)
 	}
-	s.flows = flows.New(flows.Config{Switch: s.node.private, Roster: s.roster, Directory: s.directory})
+	s.flows = flows.New(flows.Config{Switch: s.node.private, Roster: s.roster, Directory: s.directory, Groups: s.policies})
 	return nil
 }
 
