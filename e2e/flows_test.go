@@ -183,7 +183,7 @@ s.sendto(ip + struct.pack("!HHHH", 1111, 3000, 8, 0), (sys.argv[2], 0))
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for reason, to := range map[string]string{"unknown-destination": nobody, "spoofed-ip": flowAPI} {
+	for reason, to := range map[string]string{"arp-unknown": nobody, "spoofed-ip": flowAPI} {
 		rig.Await(t, 5*time.Second, reason+" to be listed", func() error {
 			var all []drop
 			f.client.Read(t, &all, "drops")
@@ -195,10 +195,10 @@ s.sendto(ip + struct.pack("!HHHH", 1111, 3000, 8, 0), (sys.argv[2], 0))
 			return nil
 		})
 	}
-	if out := f.client.Must(t, "drops"); !strings.Contains(out, "unknown-destination") || !strings.Contains(out, flowWeb) {
+	if out := f.client.Must(t, "drops"); !strings.Contains(out, "arp-unknown") || !strings.Contains(out, flowWeb) {
 		t.Errorf("the table is\n%s", out)
 	}
-	rig.Report(t, "drops: reason, from, to, count", "unknown destination and spoofed source, from who it really was")
+	rig.Report(t, "drops: reason, from, to, count", "a destination that nobody has and a spoofed source, from who it really was")
 }
 
 func (f *traffic) others(t *testing.T) {

@@ -14,10 +14,10 @@ func (t *tool) dropsCommand() *cobra.Command {
 container, to which address, for which reason, how often. What a policy refused
 is here under its reason, and in ` + "`atoll flows`" + ` with the port.
 
-Common reasons: unknown-destination (no container has the address, for instance
-because it was kept from a DNS answer for too long), policy (no rule allows it),
-broadcast and multicast (which private networks do not carry), ipv6 (they are
-IPv4 only), spoofed-ip (sent with another's address).
+Common reasons: arp-unknown and unknown-destination (no container has the
+address, for instance because it was kept from a DNS answer for too long), policy
+(no rule allows it), broadcast and multicast (which private networks do not
+carry), ipv6 (they are IPv4 only), spoofed-ip (sent with another's address).
 
 ` + projectHelp,
 		Example: `  atoll drops --project shop

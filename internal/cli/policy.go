@@ -64,7 +64,11 @@ func (t *tool) policy(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	refused := refusals(policy, flows)
+	apps, err := c.Apps(cmd.Context())
+	if err != nil {
+		return err
+	}
+	refused := refusals(policy, flows, apps)
 	if wantsJSON(cmd) {
 		return printJSON(cmd.OutOrStdout(), map[string]any{"project": project.Name, "mode": policy.Mode, "rules": list(policy.Rules), "refused": list(refused)})
 	}
@@ -119,12 +123,16 @@ type refusal struct {
 }
 
 // refusals sums up the flows that the mode refuses, or would, and that the
-// rules as they are now do not allow; the latest first.
-func refusals(policy client.Policy, flows []client.Flow) []refusal {
+// rules as they are now do not allow; the latest first. What is about apps that
+// are gone needs no rule any more.
+func refusals(policy client.Policy, flows []client.Flow, apps []client.App) []refusal {
+	gone := func(m client.Member) bool {
+		return m.AppID != "" && !slices.ContainsFunc(apps, func(a client.App) bool { return a.ID == m.AppID })
+	}
 	wanted := map[string]string{"deny": string(platform.Denied), "dry-run": string(platform.WouldDeny)}[policy.Mode]
 	byRule := map[string]*refusal{}
 	for _, f := range flows {
-		if f.Verdict != wanted || allowed(policy.Rules, f) {
+		if f.Verdict != wanted || gone(f.From) || gone(f.To) || allowed(policy.Rules, f) {
 			continue
 		}
 		text := partyOf(f.From) + " -> " + partyOf(f.To) + " " + serviceOf(f).String()

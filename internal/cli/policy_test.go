@@ -20,6 +20,8 @@ var (
 
 func TestPolicy(t *testing.T) {
 	sh := newShell(t)
+	sh.server.AddApp("shop-web")
+	sh.server.AddApp("catalog")
 	sh.run("policy", "--project", "default").want(ExitOK, "Project  default\nMode     open (everything passes)\n", "There are no rules.\n")
 	sh.run("policy", "mode", "dry-run", "--project", "default").want(ExitOK, "",
 		"The policy of the project default is dry-run now: everything passes; what no rule allows is counted.\n")
@@ -29,6 +31,7 @@ func TestPolicy(t *testing.T) {
 	sh.server.AddFlow(webOne, apiTwo, "tcp", 3000, 7, "would-deny") // before the rule
 	sh.server.AddFlow(webOne, apiTwo, "tcp", 9000, 2, "would-deny")
 	sh.server.AddFlow(apitest.Member("shop-web", "web", "2"), apiTwo, "tcp", 9000, 3, "would-deny")
+	sh.server.AddFlow(webOne, apitest.Member("destroyed", "api", "1"), "tcp", 9000, 3, "would-deny")
 	sh.server.AddFlow(unknown, apiTwo, "icmp", 0, 1, "would-deny")
 	sh.server.AddFlow(webOne, apiTwo, "tcp", 9001, 5, "denied") // in another mode
 	sh.server.AddFlow(webOne, apiTwo, "tcp", 9002, 5, "allowed")
@@ -36,8 +39,8 @@ func TestPolicy(t *testing.T) {
 Mode     dry-run (everything passes; what no rule allows is counted)
 
 ID                                    RULE
-00000000-0000-4000-8000-000000000002  shop-web:web -> catalog:api 3000/tcp
-00000000-0000-4000-8000-000000000003  *:cron -> *:* 53/udp
+00000000-0000-4000-8000-000000000004  shop-web:web -> catalog:api 3000/tcp
+00000000-0000-4000-8000-000000000005  *:cron -> *:* 53/udp
 
 WOULD BE REFUSED, THERE IS NO RULE    PACKETS  LAST SEEN
 10.240.3.3 -> catalog:api icmp        1        2026-11-23 12:00:00
@@ -56,7 +59,7 @@ shop-web:web -> catalog:api 9000/tcp  5        2026-11-23 12:00:00
 	}
 	sh.run("policy", "allow", "shop-web:web -> catalog:api 9001", "--project", "default").want(ExitOK, "", "Allowed in the project default: shop-web:web -> catalog:api 9001/tcp\n")
 	sh.run("policy", "remove", "shop-web:web -> catalog:api 3000", "--project", "default").want(ExitOK, "", "Removed from the project default: shop-web:web -> catalog:api 3000/tcp\n")
-	sh.run("policy", "remove", "00000000-0000-4000-8000-000000000003", "--project", "default").has(ExitOK, "Removed")
+	sh.run("policy", "remove", "00000000-0000-4000-8000-000000000005", "--project", "default").has(ExitOK, "Removed")
 	sh.run("policy", "remove", "0000", "--project", "default").has(ExitOK, "Removed")
 	sh.run("policy", "mode", "deny", "--project", "default").has(ExitOK, "do not reach each other at all")
 }

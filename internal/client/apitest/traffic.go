@@ -2,6 +2,7 @@ package apitest
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -24,7 +25,8 @@ func (s *Server) network(projectID string) *network {
 	return s.networks[projectID]
 }
 
-// Member is a container as flows and drops show it.
+// Member is a container as flows and drops show it; AddFlow and AddDrop give it
+// the id of its app, if there is one of that name.
 func Member(app, processType string, number string) Object {
 	return Object{"name": app + "/" + processType + "/" + number, "address": "10.240.0." + number, "app_id": "ap-" + app, "app": app, "type": processType, "number": json.Number(number)}
 }
@@ -34,6 +36,7 @@ func Member(app, processType string, number string) Object {
 func (s *Server) AddFlow(from, to Object, protocol string, port, packets int, verdict string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	from, to = s.identified(from), s.identified(to)
 	flow := Object{"from": from, "to": to, "protocol": protocol, "port": port, "packets": packets, "bytes": packets * 100,
 		"reply_packets": packets, "reply_bytes": packets * 1000, "verdict": verdict, "last_seen": Epoch}
 	n := s.network(s.projects[0]["id"].(string))
@@ -48,7 +51,17 @@ func (s *Server) AddDrop(from, to Object, reason string, count int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := s.network(s.projects[0]["id"].(string))
-	n.drops = append(n.drops, Object{"from": from, "to": to, "reason": reason, "count": count, "last_seen": Epoch})
+	n.drops = append(n.drops, Object{"from": s.identified(from), "to": s.identified(to), "reason": reason, "count": count, "last_seen": Epoch})
+}
+
+func (s *Server) identified(member Object) Object {
+	member = maps.Clone(member)
+	for _, a := range s.apps {
+		if a.object["name"] == member["app"] {
+			member["app_id"] = a.object["id"]
+		}
+	}
+	return member
 }
 
 // AwaitFlowStream waits until somebody follows the flows of the default
