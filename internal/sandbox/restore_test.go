@@ -194,6 +194,22 @@ func TestAGroupChangesWithoutTouchingTheRest(t *testing.T) {
 		}
 		return nil
 	})
+	groupOf := func() (group uint32) {
+		t.Helper()
+		m.on(func() error {
+			ports, err := m.private.List(t.Context())
+			for _, p := range ports {
+				if p.Addr == a.PrivateAddr {
+					group = p.Group
+				}
+			}
+			return err
+		})
+		return group
+	}
+	if got := groupOf(); got != 7 {
+		t.Errorf("the switch knows it by group %d", got)
+	}
 	if now := m.run(m.lab.Server().Path(), "ip -o link"); now != links {
 		t.Errorf("links were\n%s\nare\n%s", links, now)
 	}
@@ -202,5 +218,8 @@ func TestAGroupChangesWithoutTouchingTheRest(t *testing.T) {
 	m.restore("a", "b")
 	if list := m.manager.List(); len(list) != 2 || list[0] != regrouped || list[1] != b.Sandbox {
 		t.Errorf("sandboxes are %+v", list)
+	}
+	if got := groupOf(); got != 7 {
+		t.Errorf("after a restart the switch knows it by group %d", got)
 	}
 }
