@@ -23,6 +23,8 @@ type Config struct {
 	Logs        Logs
 	Roster      Roster
 	Diagnoser   Diagnoser
+	Policies    Policies
+	Traffic     Traffic
 	// Sources is the folder of uploaded archives (see SourcePath). It is made
 	// when it is not there.
 	Sources string
@@ -107,7 +109,8 @@ func (a *API) Close() { a.stop() }
 func (c *Config) complete() error {
 	for name, missing := range map[string]bool{
 		"Store": c.Store == nil, "Control": c.Control == nil, "OneOffs": c.OneOffs == nil, "Deployments": c.Deployments == nil, "Logs": c.Logs == nil,
-		"Roster": c.Roster == nil, "Diagnoser": c.Diagnoser == nil, "Sources": c.Sources == "", "AppURL": c.AppURL == nil,
+		"Roster": c.Roster == nil, "Diagnoser": c.Diagnoser == nil, "Policies": c.Policies == nil, "Traffic": c.Traffic == nil,
+		"Sources": c.Sources == "", "AppURL": c.AppURL == nil,
 	} {
 		if missing {
 			return errors.New("cannot start the API without " + name)

@@ -128,6 +128,28 @@ type Logs interface {
 	Follow(ctx context.Context, appID, filter string, fn func(lines []byte) error) error
 }
 
+// Policies says who may reach whom inside the private networks. When a change
+// returns without error, the next packet obeys; CodeUnavailable when it is
+// saved but not obeyed yet.
+type Policies interface {
+	Policy(ctx context.Context, projectID string) (platform.Policy, error)
+	SetMode(ctx context.Context, user platform.User, projectID string, mode platform.PolicyMode) error
+	// AddRule adds a rule whose apps are named by name or id. CodeConflict
+	// when it is there already.
+	AddRule(ctx context.Context, user platform.User, projectID string, r platform.Rule) (platform.Rule, error)
+	RemoveRule(ctx context.Context, user platform.User, projectID, ruleID string) error
+}
+
+// Traffic is what was counted inside the private networks.
+type Traffic interface {
+	Flows(ctx context.Context, network platform.PrivateNetwork) ([]platform.Flow, error)
+	Drops(ctx context.Context, network platform.PrivateNetwork) ([]platform.Drop, error)
+	// Follow calls fn, from one goroutine, with what had traffic since the
+	// last call, counted since then, until ctx ends or fn fails; it returns
+	// that error. The first call comes at once, with nothing.
+	Follow(ctx context.Context, network platform.PrivateNetwork, fn func([]platform.Flow) error) error
+}
+
 // Roster is the table of what runs.
 type Roster interface {
 	Snapshot() ([]platform.Instance, <-chan struct{})

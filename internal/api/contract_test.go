@@ -45,7 +45,7 @@ func TestEveryRouteButThePublicOnesNeedsCredentials(t *testing.T) {
 	public := map[string]bool{"GET /healthz": true, "GET /v1/regions": true, "GET /v1/notification_platforms": true,
 		// Its credentials are in the first frame.
 		"GET /v1/apps/{app}/deployments/stream": true}
-	path := strings.NewReplacer("{app}", "some-app", "{id}", "some-id")
+	path := strings.NewReplacer("{app}", "some-app", "{id}", "some-id", "{rule}", "some-rule")
 	for _, r := range s.api.table() {
 		if public[r.method+" "+r.path] {
 			continue

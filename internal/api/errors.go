@@ -21,6 +21,7 @@ var statusOf = map[platform.Code]int{
 	platform.CodeNotFound:     http.StatusNotFound,
 	platform.CodeConflict:     http.StatusConflict,
 	platform.CodeInvalid:      http.StatusUnprocessableEntity,
+	platform.CodeUnavailable:  http.StatusServiceUnavailable,
 }
 
 // httpError is an error that only exists in HTTP.

@@ -230,3 +230,58 @@ func (f *fakeControl) Kill(_ context.Context, appID, containerID, signal string)
 	f.killed = append(f.killed, appID+" "+containerID+" "+signal)
 	return nil
 }
+
+// fakePolicies is the store; obeys is the error of a network that does not.
+type fakePolicies struct {
+	*store.Store
+	obeys error
+}
+
+func (f *fakePolicies) SetMode(ctx context.Context, user platform.User, projectID string, mode platform.PolicyMode) error {
+	if err := f.SetPolicyMode(ctx, user, projectID, mode); err != nil {
+		return err
+	}
+	return f.obeys
+}
+
+func (f *fakePolicies) RemoveRule(ctx context.Context, user platform.User, projectID, ruleID string) error {
+	return f.DeleteRule(ctx, user, projectID, ruleID)
+}
+
+// fakeTraffic has what a test puts in; live is what followers are told.
+type fakeTraffic struct {
+	flows []platform.Flow
+	drops []platform.Drop
+	live  chan []platform.Flow
+	fail  error
+	// network is the one that was asked about last.
+	network platform.PrivateNetwork
+}
+
+func newFakeTraffic() *fakeTraffic { return &fakeTraffic{live: make(chan []platform.Flow)} }
+
+func (f *fakeTraffic) Flows(_ context.Context, network platform.PrivateNetwork) ([]platform.Flow, error) {
+	f.network = network
+	return f.flows, f.fail
+}
+
+func (f *fakeTraffic) Drops(_ context.Context, network platform.PrivateNetwork) ([]platform.Drop, error) {
+	f.network = network
+	return f.drops, f.fail
+}
+
+func (f *fakeTraffic) Follow(ctx context.Context, _ platform.PrivateNetwork, fn func([]platform.Flow) error) error {
+	if f.fail != nil {
+		return f.fail
+	}
+	for flows := []platform.Flow(nil); ; {
+		if err := fn(flows); err != nil {
+			return err
+		}
+		select {
+		case flows = <-f.live:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -47,6 +47,14 @@ func (a *API) table() []route {
 		{"DELETE", "/v1/projects/{id}", bearer, a.deleteProject},
 		{"GET", "/v1/projects/{id}/private_network", bearer, a.showNetwork},
 
+		// What only Atoll has, of a project's private network
+		{"GET", "/v1/atoll/projects/{id}/policy", bearer, a.showPolicy},
+		{"PUT", "/v1/atoll/projects/{id}/policy", bearer, a.setPolicyMode},
+		{"POST", "/v1/atoll/projects/{id}/policy/rules", bearer, a.addRule},
+		{"DELETE", "/v1/atoll/projects/{id}/policy/rules/{rule}", bearer, a.removeRule},
+		{"GET", "/v1/atoll/projects/{id}/flows", bearer, a.flows},
+		{"GET", "/v1/atoll/projects/{id}/drops", bearer, a.drops},
+
 		// Apps
 		{"GET", "/v1/apps", bearer, a.listApps},
 		{"POST", "/v1/apps", bearer, a.createApp},

@@ -36,6 +36,7 @@ type server struct {
 	streams *fakeDeployments
 	roster  *roster.Roster
 	engine  *oneofftest.Engine
+	traffic *fakeTraffic
 	logged  *bytes.Buffer
 
 	ada, bob         platform.User
@@ -59,7 +60,7 @@ func newServer(t *testing.T, change ...func(*Config)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, store: st, roster: roster.New(), logs: newFakeLogs(), streams: newFakeDeployments(), sources: t.TempDir()}
+	s := &server{t: t, store: st, roster: roster.New(), logs: newFakeLogs(), streams: newFakeDeployments(), traffic: newFakeTraffic(), sources: t.TempDir()}
 	s.control = &fakeControl{Store: st}
 	if s.ada, err = st.CreateUser(ctx, "ada", "ada@example.test", "Ada L.", hash); err != nil {
 		t.Fatal(err)
@@ -80,6 +81,7 @@ func newServer(t *testing.T, change ...func(*Config)) *server {
 	t.Cleanup(func() { stop(); <-followed })
 	s.logged = &bytes.Buffer{}
 	c := Config{Store: st, Control: s.control, OneOffs: oneOffs, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: &fakeDiagnoser{}, Sources: s.sources,
+		Policies: &fakePolicies{Store: st}, Traffic: s.traffic,
 		AppURL: func(app string) string { return "http://" + app + ".apps.test" }, MaxSource: 1 << 20,
 		Log: slog.New(slog.NewTextHandler(&locked{w: s.logged}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, f := range change {

@@ -71,6 +71,14 @@ func (t *table) print(w io.Writer) error {
 	return err
 }
 
+// printBelow prints the table below something else.
+func (t *table) printBelow(w io.Writer) error {
+	if _, err := io.WriteString(w, "\n"); err != nil {
+		return err
+	}
+	return t.print(w)
+}
+
 func (t *table) line(out *strings.Builder, row []string, widths []int, painted bool) {
 	var line strings.Builder
 	for i, cell := range row {

@@ -41,10 +41,12 @@ func (t *tool) app(cmd *cobra.Command, dir string) (string, error) {
 		return "", err
 	}
 	if name == "" {
-		return "", fail(ExitUsage, "Name it with --app NAME or ATOLL_APP, or link this folder with `atoll create NAME --link`. `atoll apps` lists your apps.", "no app is chosen")
+		return "", fail(ExitUsage, "Name it with --app NAME or ATOLL_APP, or link this folder with `atoll create NAME --link`. `atoll apps` lists your apps.", "%w", errNoApp)
 	}
 	return name, nil
 }
+
+var errNoApp = errors.New("no app is chosen")
 
 // findLink looks for the link file from dir upwards and returns its path and
 // the app in it; both are "" when there is none.

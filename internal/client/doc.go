@@ -1,6 +1,6 @@
 // Package client is the typed HTTP client of the Atoll API: one file per
-// resource, one method per request, plus the two live streams (deployments
-// and logs).
+// resource, one method per request, plus the live streams (deployments, logs
+// and flows).
 //
 // It knows the wire format only: it may import nothing of ours but
 // internal/platform, prints nothing, reads no configuration file and no

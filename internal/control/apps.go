@@ -19,9 +19,16 @@ func (c *Control) UpdateProject(ctx context.Context, user platform.User, project
 	return c.Store.UpdateProject(ctx, user, projectID, name, makeDefault)
 }
 
-// DeleteProject removes an empty project.
+// DeleteProject removes an empty project and its policy.
 func (c *Control) DeleteProject(ctx context.Context, user platform.User, projectID string) error {
-	return c.Store.DeleteProject(ctx, user, projectID)
+	if err := c.Store.DeleteProject(ctx, user, projectID); err != nil {
+		return err
+	}
+	if err := c.Policies.Apply(ctx); err != nil {
+		// It is gone all the same; the policies are told again.
+		c.Log.Error("Cannot remove the policy of a deleted project from the network", "project", projectID, "error", err)
+	}
+	return nil
 }
 
 // CreateApp adds an app; its public name answers at once (503 until there is
@@ -82,7 +89,7 @@ func (c *Control) DestroyApp(ctx context.Context, user platform.User, appID stri
 	c.Pipeline.Forget(appID)
 	// The app is gone whatever happens now; the next start removes what the
 	// engine still holds.
-	if err := errors.Join(c.EndOneOffs(ctx, appID), c.Reconciler.Remove(ctx, ids...), c.Forget(appID)); err != nil {
+	if err := errors.Join(c.EndOneOffs(ctx, appID), c.Reconciler.Remove(ctx, ids...), c.Policies.Apply(ctx), c.Forget(appID)); err != nil {
 		c.Log.Error("Cannot remove everything of a destroyed app", "app", appID, "error", err)
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 	"github.com/atollhq/atoll/internal/deploy"
 	"github.com/atollhq/atoll/internal/directory"
 	"github.com/atollhq/atoll/internal/platform"
+	"github.com/atollhq/atoll/internal/policy"
 	"github.com/atollhq/atoll/internal/reconcile"
 	"github.com/atollhq/atoll/internal/store"
 )
@@ -22,6 +23,7 @@ type Config struct {
 	Reconciler *reconcile.Reconciler
 	Pipeline   *deploy.Pipeline
 	Directory  *directory.Directory
+	Policies   *policy.Service
 	// BaseDomain is what public names end in: <app>.<base domain>.
 	BaseDomain string
 	// EndOneOffs ends what runs once of an app that is going away.

@@ -15,8 +15,8 @@ import (
 type Engine interface {
 	// Apply makes the engine hold exactly the containers of w: Numbers that
 	// have none are created, containers with other numbers are drained and
-	// stopped, Active is taken over. Containers that run already are left
-	// alone, whatever else differs. It returns when the wish is recorded;
+	// stopped, Active and Group are taken over. Containers that run already
+	// are left alone, whatever else differs. It returns when the wish is recorded;
 	// progress and failures show in the Sink. A workload without numbers is
 	// the same as Remove.
 	Apply(ctx context.Context, w platform.Workload) error

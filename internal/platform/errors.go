@@ -24,6 +24,9 @@ const (
 	CodeForbidden Code = "forbidden"
 	// CodeBadRequest: the request cannot be read at all (400).
 	CodeBadRequest Code = "bad_request"
+	// CodeUnavailable: it was accepted, or would be, but a part of the machine
+	// does not do its work at present (503).
+	CodeUnavailable Code = "unavailable"
 )
 
 // Error is an error whose text may be shown to the user. Any other error is
@@ -74,6 +77,12 @@ func Invalid(field, format string, args ...any) *Error {
 // Conflict returns the error for a request that the present state forbids.
 func Conflict(format string, args ...any) *Error {
 	return &Error{Code: CodeConflict, Message: fmt.Sprintf(format, args...)}
+}
+
+// Unavailable returns the error for a part of the machine that does not do its
+// work at present.
+func Unavailable(format string, args ...any) *Error {
+	return &Error{Code: CodeUnavailable, Message: fmt.Sprintf(format, args...)}
 }
 
 // CodeOf returns the code of err, or "" when err is not an *Error.

@@ -28,13 +28,16 @@ const (
 type Workload struct {
 	// ID names the workload for ever; a replacement is a new workload with a
 	// higher Generation.
-	ID         string
-	ProjectID  string
-	Network    PrivateNetwork
-	AppID      string
-	AppName    string
-	Type       string
-	Kind       Kind
+	ID        string
+	ProjectID string
+	Network   PrivateNetwork
+	AppID     string
+	AppName   string
+	Type      string
+	Kind      Kind
+	// Group is the number by which the node's switch knows the app's process
+	// type in policies. It is also told to containers that run already.
+	Group      uint32
 	Generation int64
 	// Numbers are the container numbers it holds, sorted, from 1. During a
 	// replacement two workloads may hold the same number.

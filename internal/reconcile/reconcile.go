@@ -23,12 +23,20 @@ type Roster interface {
 	Snapshot() ([]platform.Instance, <-chan struct{})
 }
 
+// Groups says by which number the node's switch knows a process type, and
+// makes sure that it knows it.
+type Groups interface {
+	Group(ctx context.Context, appID, processType string) (uint32, error)
+}
+
 // Reconciler carries wishes from the store to the engine. It is safe for
 // concurrent use.
 type Reconciler struct {
 	Store  *store.Store
 	Engine Engine
 	Roster Roster
+	// Groups may be nil: then containers have none, and no policy names them.
+	Groups Groups
 	// Region is REGION_NAME in containers.
 	Region string
 	Log    *slog.Logger
@@ -167,6 +175,11 @@ func (r *Reconciler) compose(ctx context.Context, w platform.Workload, row store
 	}
 	if w.Size, err = platform.SizeByName(row.Size); err != nil {
 		return w, err
+	}
+	if r.Groups != nil {
+		if w.Group, err = r.Groups.Group(ctx, w.AppID, row.Type); err != nil {
+			return w, err
+		}
 	}
 	w.ID, w.Type, w.Generation, w.Numbers, w.Active = row.ID, row.Type, row.Generation, row.Numbers, row.Active
 	w.Command, w.Image, w.Version = row.Command, release.Image, release.Version

@@ -161,3 +161,65 @@ func TestARangeThatIsInUseIsRefused(t *testing.T) {
 		t.Error("a refused network left its bridge")
 	}
 }
+
+// A group may change while the sandbox exists, and nothing else; the next
+// server knows it. Notes of a version before have none.
+func TestAGroupChangesWithoutTouchingTheRest(t *testing.T) {
+	m := newMachine(t)
+	a, b := m.container("a", 1, 0), m.container("b", 1, 0)
+	m.listen(b.NetnsPath, "0.0.0.0:9000", "b")
+	links := m.run(m.lab.Server().Path(), "ip -o link")
+	regrouped := a.Sandbox
+	regrouped.Group = 7
+	again := func(group uint32) (s sandbox.Sandbox) {
+		t.Helper()
+		r := a.Request
+		r.Group = group
+		m.on(func() (err error) {
+			s, err = m.manager.Setup(t.Context(), r)
+			return err
+		})
+		return s
+	}
+	for range 2 {
+		if s := again(7); s != regrouped {
+			t.Errorf("sandbox is %+v, want %+v", s, regrouped)
+		}
+	}
+	m.on(func() error {
+		r := a.Request
+		r.Group, r.PublicPort = 8, 9000
+		if s, err := m.manager.Setup(t.Context(), r); err == nil {
+			t.Errorf("asking for %+v gave %+v", r, s)
+		}
+		return nil
+	})
+	groupOf := func() (group uint32) {
+		t.Helper()
+		m.on(func() error {
+			ports, err := m.private.List(t.Context())
+			for _, p := range ports {
+				if p.Addr == a.PrivateAddr {
+					group = p.Group
+				}
+			}
+			return err
+		})
+		return group
+	}
+	if got := groupOf(); got != 7 {
+		t.Errorf("the switch knows it by group %d", got)
+	}
+	if now := m.run(m.lab.Server().Path(), "ip -o link"); now != links {
+		t.Errorf("links were\n%s\nare\n%s", links, now)
+	}
+	m.wantAnswer(a.NetnsPath, "", b.PrivateAddr.String()+":9000", "b")
+	m.open()
+	m.restore("a", "b")
+	if list := m.manager.List(); len(list) != 2 || list[0] != regrouped || list[1] != b.Sandbox {
+		t.Errorf("sandboxes are %+v", list)
+	}
+	if got := groupOf(); got != 7 {
+		t.Errorf("after a restart the switch knows it by group %d", got)
+	}
+}

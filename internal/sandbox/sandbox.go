@@ -53,6 +53,9 @@ type Request struct {
 	// Network is the private network; it matters when Private is true.
 	Network platform.PrivateNetwork
 	Private bool
+	// Group is the number by which policies know the container, 0 none. It
+	// alone may change while the sandbox exists.
+	Group   uint32
 	Outside bool
 	// PublicPort is the TCP port on eth0 the edge may connect to, 0 none.
 	PublicPort uint16
@@ -96,18 +99,18 @@ func New(cfg Config) (*Manager, error) {
 }
 
 // Setup makes a sandbox and returns when it is usable. While it exists, a
-// repeated call returns the same one; asking for other connections then is an
-// error. When a network has no address left, the error is its ErrExhausted and
+// repeated call returns the same one, with the group that is asked for; asking
+// for other connections then is an error. When a network has no address left, the error is its ErrExhausted and
 // nothing was changed. The error's text is fit for the user.
 func (m *Manager) Setup(ctx context.Context, r Request) (Sandbox, error) {
 	m.mu.Lock()
 	s, ok := m.sandboxes[r.InstanceID]
 	m.mu.Unlock()
-	if ok && s.Request != r {
+	if ok && s.regrouped(r.Group).Request != r {
 		return Sandbox{}, fmt.Errorf("container %s is connected already, in another way than is asked now (%+v, asked %+v): remove its sandbox first", r.InstanceID, s.Request, r)
 	}
 	if ok {
-		return s, nil
+		return m.regroup(ctx, s, r.Group)
 	}
 	if !filepath.IsLocal(r.InstanceID) || filepath.Base(r.InstanceID) != r.InstanceID {
 		return Sandbox{}, fmt.Errorf("%q cannot be the id of a sandbox", r.InstanceID)
@@ -156,6 +159,32 @@ func (m *Manager) List() []Sandbox {
 }
 
 // Private
+
+// regroup gives a sandbox another group. The note goes first: after a kill in
+// between, Restore tells the switch what the note says.
+func (m *Manager) regroup(ctx context.Context, s Sandbox, group uint32) (Sandbox, error) {
+	if s.Group == group {
+		return s, nil
+	}
+	s = s.regrouped(group)
+	if err := m.writeNote(s); err != nil {
+		return Sandbox{}, err
+	}
+	if s.Private {
+		if err := m.cfg.Private.Attach(ctx, privateEndpoint(s)); err != nil {
+			return Sandbox{}, err
+		}
+	}
+	m.mu.Lock()
+	m.sandboxes[s.InstanceID] = s
+	m.mu.Unlock()
+	return s, nil
+}
+
+func (s Sandbox) regrouped(group uint32) Sandbox {
+	s.Group = group
+	return s
+}
 
 // allocate takes the addresses of a new sandbox.
 func (m *Manager) allocate(r Request) (Sandbox, error) {
@@ -224,5 +253,5 @@ func outsideEndpoint(s Sandbox) outside.Endpoint {
 }
 
 func privateEndpoint(s Sandbox) privnet.Endpoint {
-	return privnet.Endpoint{ID: s.InstanceID, Network: s.Network.Key, Addr: s.PrivateAddr, ContainerNetns: s.NetnsPath}
+	return privnet.Endpoint{ID: s.InstanceID, Network: s.Network.Key, Addr: s.PrivateAddr, Group: s.Group, ContainerNetns: s.NetnsPath}
 }

@@ -87,7 +87,8 @@ type containerNetwork struct{ *sandbox.Manager }
 
 // Setup makes a container's sandbox.
 func (c containerNetwork) Setup(ctx context.Context, r containerd.Request) (containerd.Sandbox, error) {
-	s, err := c.Manager.Setup(ctx, sandbox.Request{InstanceID: r.InstanceID, Network: r.Network, Private: r.Private, Outside: r.Outside, PublicPort: r.PublicPort})
+	s, err := c.Manager.Setup(ctx, sandbox.Request{InstanceID: r.InstanceID, Network: r.Network, Private: r.Private, Group: r.Group,
+		Outside: r.Outside, PublicPort: r.PublicPort})
 	return containerd.Sandbox{NetnsPath: s.NetnsPath, PrivateAddr: s.PrivateAddr, OutsideAddr: s.OutsideAddr}, err
 }
 

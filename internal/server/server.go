@@ -24,8 +24,10 @@ import (
 	"github.com/atollhq/atoll/internal/directory"
 	"github.com/atollhq/atoll/internal/discovery"
 	"github.com/atollhq/atoll/internal/engine/containerd"
+	"github.com/atollhq/atoll/internal/flows"
 	"github.com/atollhq/atoll/internal/logs"
 	"github.com/atollhq/atoll/internal/oneoff"
+	"github.com/atollhq/atoll/internal/policy"
 	"github.com/atollhq/atoll/internal/reconcile"
 	"github.com/atollhq/atoll/internal/roster"
 	"github.com/atollhq/atoll/internal/router"
@@ -64,6 +66,8 @@ type machine struct {
 
 	store      *store.Store
 	node       *node
+	policies   *policy.Service
+	flows      *flows.Service
 	engine     *containerd.Engine
 	logs       appLogs
 	reconciler *reconcile.Reconciler
@@ -78,7 +82,7 @@ type machine struct {
 // open starts everything in the order of dependence: first what carries
 // traffic, then what runs, then what users talk to.
 func (s *machine) open(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{s.openStore, s.openNode, s.openEngine, s.openControl} {
+	for _, step := range []func(context.Context) error{s.openStore, s.openNode, s.openPolicies, s.openEngine, s.openControl} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -109,6 +113,17 @@ func (s *machine) openNode(context.Context) (err error) {
 	return nil
 }
 
+// openPolicies tells the switch the policies before any container is. A switch
+// that refuses goes on with those it has, and is told again.
+func (s *machine) openPolicies(ctx context.Context) error {
+	s.policies = policy.New(policy.Config{Store: s.store, Switch: s.node.private, Log: s.log})
+	if err := s.policies.Apply(ctx); err != nil {
+		s.log.Error("The network does not have the policies yet", "error", err)
+	}
+	s.flows = flows.New(flows.Config{Switch: s.node.private, Roster: s.roster, Directory: s.directory, Groups: s.policies})
+	return nil
+}
+
 func (s *machine) openEngine(ctx context.Context) (err error) {
 	s.logs = appLogs{logs.NewStore(s.data("logs"))}
 	s.closers = append(s.closers, s.logs.Close)
@@ -130,7 +145,7 @@ func (s *machine) openEngine(ctx context.Context) (err error) {
 
 func (s *machine) openControl(ctx context.Context) (err error) {
 	layout := filepath.Join(s.cfg.StackDir, stackName+".oci")
-	s.reconciler = &reconcile.Reconciler{Store: s.store, Engine: s.engine, Roster: s.roster, Region: s.cfg.Region, Log: s.log}
+	s.reconciler = &reconcile.Reconciler{Store: s.store, Engine: s.engine, Roster: s.roster, Groups: s.policies, Region: s.cfg.Region, Log: s.log}
 	if s.oneOffs, err = oneoff.New(oneoff.Config{
 		Store: s.store, Engine: s.engine, Roster: s.roster, Compose: s.reconciler.Compose, Say: s.logs.Platform,
 		Dir: s.data("uploads"), Log: s.log,
@@ -153,7 +168,7 @@ func (s *machine) openControl(ctx context.Context) (err error) {
 		return err
 	}
 	s.control = control.New(control.Config{
-		Store: s.store, Reconciler: s.reconciler, Pipeline: s.pipeline, Directory: s.directory,
+		Store: s.store, Reconciler: s.reconciler, Pipeline: s.pipeline, Directory: s.directory, Policies: s.policies,
 		EndOneOffs: s.oneOffs.EndAll, Signal: s.engine.Signal, Roster: s.roster,
 		BaseDomain: s.cfg.BaseDomain, Forget: s.forgetApp, Log: s.log,
 	})
@@ -189,6 +204,8 @@ func (s *machine) serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.node.resolver.Run(ctx) })
 	g.Go(func() error { return observer.Run(ctx) })
+	g.Go(func() error { return s.policies.Run(ctx) })
+	g.Go(func() error { return s.flows.Run(ctx) })
 	g.Go(func() error { return routes.Serve(ctx, edge) })
 	g.Go(func() error { return s.oneOffs.Run(ctx) })
 	g.Go(func() error { return s.oneOffs.RunSchedule(ctx) })
@@ -220,6 +237,7 @@ func (s *machine) serveAPI(ctx context.Context) error {
 	}
 	handler, err := api.New(ctx, api.Config{
 		Store: s.store, Control: s.control, OneOffs: s.oneOffs, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: s.diagnoser(),
+		Policies: s.policies, Traffic: s.flows,
 		Sources: s.data("sources"), AppURL: s.appURL, ClearCache: s.builder.DeleteCache,
 		URL: s.cfg.APIURL, Region: s.cfg.Region, Log: s.log,
 	})
@@ -250,6 +268,7 @@ func (s *machine) diagnoser() *diagnosis.Doctor {
 	return diagnosis.New(diagnosis.Config{
 		Roster: s.roster, Directory: s.directory, Store: s.store, Inside: inside.Network{},
 		Resolver: netip.AddrPortFrom(s.node.gateway, 53),
+		Policies: pathPolicies{s.policies}, Drops: pathDrops{s.flows, s.store},
 	})
 }
 

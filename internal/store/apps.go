@@ -115,9 +115,13 @@ func (s *Store) UpdateApp(ctx context.Context, user platform.User, appID string,
 	return a, err
 }
 
-// DeleteApp removes an app with all that belongs to it but its events.
+// DeleteApp removes an app with all that belongs to it but its events, and
+// the policy's rules that name it.
 func (s *Store) DeleteApp(ctx context.Context, user platform.User, appID string) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
+		if err := s.deleteRulesOf(ctx, tx, user, appID); err != nil {
+			return err
+		}
 		if err := s.appEvent(ctx, tx, "delete_app", user.ID, appID, nil); err != nil {
 			return err
 		}

@@ -1,6 +1,6 @@
 // Package store keeps the desired table in SQLite: users, projects, apps,
-// formations, variables, deployments, releases, workloads, operations and
-// events.
+// formations, variables, deployments, releases, workloads, operations,
+// policies and events.
 //
 // # Guarantees
 //

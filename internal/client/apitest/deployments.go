@@ -109,7 +109,7 @@ func (d *Deployment) publish(kind string, data Object) {
 	}
 }
 
-// DropStreams cuts all streams off, those of logs too.
+// DropStreams cuts all streams off, those of logs and flows too.
 func (s *Server) DropStreams() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,6 +119,7 @@ func (s *Server) DropStreams() {
 		}
 		a.logs.drop()
 	}
+	s.dropFlows()
 }
 
 func (s *Server) deploymentRoutes() {

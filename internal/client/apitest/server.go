@@ -48,6 +48,7 @@ type Server struct {
 	projects  []Object
 	apps      []*app
 	uploads   map[string][]byte
+	networks  map[string]*network
 	serial    int
 	scripts   sync.WaitGroup
 }
@@ -69,7 +70,7 @@ func New(t testing.TB) *Server {
 	t.Helper()
 	s := &Server{
 		t: t, mux: http.NewServeMux(), JWTLife: time.Hour, OperationPolls: 1,
-		overrides: map[string]http.HandlerFunc{}, uploads: map[string][]byte{},
+		overrides: map[string]http.HandlerFunc{}, uploads: map[string][]byte{}, networks: map[string]*network{},
 		Script: func(d *Deployment) { d.Status("success") },
 	}
 	s.projects = []Object{s.newProject("default", true)}
@@ -139,6 +140,7 @@ func (s *Server) routes() {
 	s.containerRoutes()
 	s.deploymentRoutes()
 	s.logRoutes()
+	s.trafficRoutes()
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		s.t.Errorf("no such request in the API: %s %s", r.Method, r.URL)
 		write(w, answer{404, Object{"error": "no such path"}})

@@ -132,6 +132,7 @@ func (e *Engine) Apply(_ context.Context, w platform.Workload) error {
 		case !k.stopAsked():
 			held[k.number()] = true
 			k.setActive(w.Active)
+			k.setGroup(w.Group)
 		}
 	}
 	for _, n := range w.Numbers {

@@ -63,6 +63,7 @@ func workload(command string, numbers ...int) platform.Workload {
 func TestAdapter(t *testing.T) {
 	m := newMachine(t)
 	t.Run("a full network is reported and tried again", func(t *testing.T) { testNetworkFull(t, m) })
+	t.Run("a group reaches containers that run", func(t *testing.T) { testRegroup(t, m) })
 	t.Run("the cgroup has the limits", func(t *testing.T) { testCgroup(t, m) })
 	t.Run("a container whose shim is killed starts again", func(t *testing.T) { testShimKilled(t, m) })
 	t.Run("one engine per folder", func(t *testing.T) { testLock(t, m) })
@@ -71,6 +72,50 @@ func TestAdapter(t *testing.T) {
 	t.Run("a containerd that runs already", func(t *testing.T) { testAddress(t, m) })
 	t.Run("a program that knows nothing of SIGTERM ends with tini", func(t *testing.T) { testTini(t, m) })
 	t.Run("many start at a time", func(t *testing.T) { testMany(t, m) })
+}
+
+// Containers of a version before have no group; they get it without a restart,
+// also when the network cannot take it at once.
+func testRegroup(t *testing.T, m *machine) {
+	network := newIslands(m.netns())
+	e, sink := m.opened(t, func(c *Config) { c.Network = network })
+	w := workload("probe wait", 1)
+	must(t, e.Apply(context.Background(), w))
+	before := sink.AwaitNumbers(t, w.ID, 1)[0]
+	if got := network.group(before.ID); got != 0 {
+		t.Fatalf("group is %d", got)
+	}
+	network.fill(true)
+	w.Group = 42
+	must(t, e.Apply(context.Background(), w))
+	for end := time.Now().Add(30 * time.Second); network.refusals() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the network was not told")
+		}
+	}
+	network.fill(false)
+	awaitGroup(t, network, before.ID, 42)
+	if after := sink.AwaitNumbers(t, w.ID, 1)[0]; !after.StartedAt.Equal(before.StartedAt) || after.PrivateAddr != before.PrivateAddr {
+		t.Errorf("the container was %+v, is %+v", before, after)
+	}
+	// The next process knows it, and tells the network when it starts again.
+	must(t, e.Close())
+	network = newIslands(m.netns())
+	e, sink = m.opened(t, func(c *Config) { c.Network = network })
+	row := sink.AwaitNumbers(t, w.ID, 1)[0]
+	must(t, e.Signal(context.Background(), row.ID, syscall.SIGKILL))
+	awaitGroup(t, network, row.ID, 42)
+	must(t, e.Remove(context.Background(), w.ID))
+	sink.AwaitGone(t, w.ID)
+}
+
+func awaitGroup(t *testing.T, network *islands, id string, want uint32) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); network.group(id) != want; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the network was told group %d, want %d", network.group(id), want)
+		}
+	}
 }
 
 func testNetworkFull(t *testing.T, m *machine) {

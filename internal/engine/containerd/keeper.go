@@ -25,12 +25,14 @@ type keeper struct {
 	e  *Engine
 	id string
 
-	stopC chan struct{} // closed when the container is to go
-	endC  chan struct{} // closed when a container that runs once is to end
-	saveC chan struct{} // the record changed and has to be saved
+	stopC  chan struct{} // closed when the container is to go
+	endC   chan struct{} // closed when a container that runs once is to end
+	saveC  chan struct{} // the record changed and has to be saved
+	groupC chan struct{} // the network has to be told the group
 
 	mu     sync.Mutex
 	rec    record
+	group  uint32 // the wish; that of rec is what the network knows
 	gone   bool
 	alive  bool // a process runs
 	asked  bool // stopC is closed
@@ -50,7 +52,8 @@ type keeper struct {
 }
 
 func newKeeper(e *Engine, r record) *keeper {
-	return &keeper{e: e, id: r.Instance.ID, rec: r, stopC: make(chan struct{}), endC: make(chan struct{}), saveC: make(chan struct{}, 1)}
+	return &keeper{e: e, id: r.Instance.ID, rec: r, group: r.Workload.Group,
+		stopC: make(chan struct{}), endC: make(chan struct{}), saveC: make(chan struct{}, 1), groupC: make(chan struct{}, 1)}
 }
 
 // run is the keeper's life. exited yields the end of the process that runs
@@ -117,6 +120,8 @@ func (k *keeper) watch(ctx context.Context, exited <-chan ending) <-chan ending 
 		return nil
 	case <-k.saveC:
 		k.save(ctx)
+	case <-k.groupC:
+		k.regroup(ctx)
 	case <-k.stopC:
 	case <-k.endC:
 	case <-ctx.Done():
@@ -245,6 +250,61 @@ func (k *keeper) setActive(active bool) {
 	case k.saveC <- struct{}{}:
 	default: // a save is due already and will see this change
 	}
+}
+
+// setGroup changes the group of a container that is there already. A start
+// takes the wish by itself.
+func (k *keeper) setGroup(group uint32) {
+	k.mu.Lock()
+	changed := k.group != group
+	k.group = group
+	k.mu.Unlock()
+	if changed {
+		k.askRegroup()
+	}
+}
+
+func (k *keeper) askRegroup() {
+	select {
+	case k.groupC <- struct{}{}:
+	default: // it is due already and will see this change
+	}
+}
+
+// regroupDelay is the time between attempts to tell the network a group.
+const regroupDelay = 2 * time.Second
+
+// regroup tells the network the group of a running container. The record
+// follows the network, so that a kill between the two repeats the step.
+func (k *keeper) regroup(ctx context.Context) {
+	k.mu.Lock()
+	wish := k.rec
+	wish.Workload.Group = k.group
+	k.mu.Unlock()
+	within, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	if _, err := k.e.cfg.Network.Setup(within, wish.request()); err != nil {
+		if ctx.Err() == nil {
+			k.e.log.Error("cannot change the group of a container; trying again", "container", k.label(), "id", k.id, "error", err)
+			time.AfterFunc(regroupDelay, k.askRegroup)
+		}
+		return
+	}
+	k.takeGroup(wish.Workload.Group)
+	k.save(ctx)
+}
+
+func (k *keeper) takeGroup(group uint32) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.rec.Workload.Group = group
+}
+
+// wishedGroup is the group that the container is to have.
+func (k *keeper) wishedGroup() uint32 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.group
 }
 
 func (k *keeper) askStop() {

@@ -11,8 +11,8 @@ import (
 type Network interface {
 	// Setup makes the network namespace of a container with its interfaces
 	// and returns when it is usable. While the sandbox exists a repeated call
-	// returns the same one. The error's text is shown to the user as the
-	// reason why the container cannot start.
+	// returns the same one, with the Group that is asked for. The error's text
+	// is shown to the user as the reason why the container cannot start.
 	Setup(ctx context.Context, r Request) (Sandbox, error)
 
 	// Teardown removes what Setup made. An unknown id is no error.
@@ -31,6 +31,8 @@ type Request struct {
 	// Network is the private network; it matters when Private is true.
 	Network platform.PrivateNetwork
 	Private bool
+	// Group is the number by which policies know the container.
+	Group uint32
 	// Outside gives it eth0.
 	Outside bool
 	// PublicPort is the only port on eth0 that the edge may connect to, 0 for

@@ -26,23 +26,28 @@ type islands struct {
 
 	mu    sync.Mutex
 	known map[string]Sandbox
-	next  netip.Addr
-	// full makes Setup fail.
-	full bool
+	// groups are those that Setup was asked for last.
+	groups map[string]uint32
+	next   netip.Addr
+	// full makes Setup fail; refused counts how often it did.
+	full    bool
+	refused int
 }
 
 func newIslands(dir string) *islands {
-	return &islands{dir: dir, known: map[string]Sandbox{}, next: platform.FirstPrivateAddr}
+	return &islands{dir: dir, known: map[string]Sandbox{}, groups: map[string]uint32{}, next: platform.FirstPrivateAddr}
 }
 
 func (n *islands) Setup(_ context.Context, r Request) (Sandbox, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if n.full {
+		n.refused++
+		return Sandbox{}, errors.New("the private network is full: all 1022 addresses are taken")
+	}
+	n.groups[r.InstanceID] = r.Group
 	if s, ok := n.known[r.InstanceID]; ok {
 		return s, nil
-	}
-	if n.full {
-		return Sandbox{}, errors.New("the private network is full: all 1022 addresses are taken")
 	}
 	s := Sandbox{NetnsPath: filepath.Join(n.dir, r.InstanceID)}
 	if r.Private {
@@ -57,6 +62,25 @@ func (n *islands) Setup(_ context.Context, r Request) (Sandbox, error) {
 	}
 	n.known[r.InstanceID] = s
 	return s, nil
+}
+
+// group is the one that Setup was asked for last.
+func (n *islands) group(id string) uint32 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.groups[id]
+}
+
+func (n *islands) refusals() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.refused
+}
+
+func (n *islands) fill(full bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.full = full
 }
 
 func (n *islands) Teardown(_ context.Context, id string) error {

@@ -70,7 +70,7 @@ func newRecord(w platform.Workload, number int, node string, now time.Time) reco
 
 // request is what the network has to make for the container.
 func (r record) request() Request {
-	q := Request{InstanceID: r.Instance.ID, Network: r.Workload.Network, Private: r.Workload.Network.ID != "", Outside: true}
+	q := Request{InstanceID: r.Instance.ID, Network: r.Workload.Network, Group: r.Workload.Group, Private: r.Workload.Network.ID != "", Outside: true}
 	if r.Workload.Kind == platform.KindApp && platform.IsPublic(r.Workload.Type) {
 		q.PublicPort = platform.Port
 	}

@@ -48,6 +48,7 @@ func (k *keeper) start(ctx context.Context) <-chan ending {
 // create makes the sandbox, the container and its process.
 func (k *keeper) create(ctx context.Context) error {
 	e := k.e
+	k.takeGroup(k.wishedGroup())
 	sandbox, err := e.cfg.Network.Setup(ctx, k.record().request())
 	if err != nil {
 		return fmt.Errorf("cannot connect it to its networks: %w", err)

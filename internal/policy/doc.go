@@ -1,0 +1,17 @@
+// Package policy carries the policies of projects from the store to the
+// node's switch: it turns rules about apps and process types into rules about
+// the numbers that the switch knows them by.
+//
+// # Guarantees
+//
+//   - When SetMode, AddRule and RemoveRule return without error, the next
+//     packet obeys.
+//   - A change that is stored but not yet in the switch is told to whoever
+//     made it (CodeUnavailable) and tried again until it is there. Until then
+//     the switch goes on with the policies before it.
+//   - Rules with * hold for process types and apps that come later, from
+//     their first packet: Group tells the switch before it returns a new key.
+//
+// It imports platform, store, and of privnet the types of a policy. It never
+// decides about a packet itself.
+package policy

@@ -1,0 +1,283 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/atollhq/atoll/internal/platform"
+	"github.com/atollhq/atoll/internal/privnet"
+	"github.com/atollhq/atoll/internal/store"
+)
+
+// fakeSwitch remembers what it was told last.
+type fakeSwitch struct {
+	mu    sync.Mutex
+	have  []privnet.Policy
+	calls int
+	fail  error
+}
+
+func (f *fakeSwitch) SetPolicies(ctx context.Context, policies []privnet.Policy) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls++
+	if f.fail != nil {
+		return f.fail
+	}
+	f.have = policies
+	return ctx.Err()
+}
+
+func (f *fakeSwitch) set(fail error) (calls int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fail = fail
+	return f.calls
+}
+
+func (f *fakeSwitch) last() []privnet.Policy {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.have
+}
+
+// shop is a project with two apps and a service over a fake switch.
+type shop struct {
+	*Service
+	t         *testing.T
+	sw        *fakeSwitch
+	user      platform.User
+	project   platform.Project
+	web, list platform.App
+}
+
+func newShop(t *testing.T) *shop {
+	t.Helper()
+	ctx := t.Context()
+	st, err := store.Open(ctx, filepath.Join(t.TempDir(), "atoll.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	if _, err := st.EnsureStack(ctx, store.Stack{Name: "atoll-12", BaseImage: "x", Default: true}); err != nil {
+		t.Fatal(err)
+	}
+	s := &shop{t: t, sw: &fakeSwitch{}}
+	s.Service = New(Config{Store: st, Switch: s.sw, Log: slog.New(slog.DiscardHandler), Retry: time.Millisecond})
+	if s.user, err = st.CreateUser(ctx, "ada", "ada@example.test", "", ""); err != nil {
+		t.Fatal(err)
+	}
+	if s.project, err = st.DefaultProject(ctx, s.user.ID); err != nil {
+		t.Fatal(err)
+	}
+	for name, app := range map[string]*platform.App{"shop-web": &s.web, "catalog": &s.list} {
+		if *app, err = st.CreateApp(ctx, s.user, name, "", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+func (s *shop) group(app platform.App, kind string) uint32 {
+	s.t.Helper()
+	key, err := s.Group(s.t.Context(), app.ID, kind)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return key
+}
+
+func (s *shop) mode(mode platform.PolicyMode) {
+	s.t.Helper()
+	if err := s.SetMode(s.t.Context(), s.user, s.project.ID, mode); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *shop) allow(text string) (platform.Rule, error) {
+	s.t.Helper()
+	r, err := platform.ParseRule(text)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.AddRule(s.t.Context(), s.user, s.project.ID, r)
+}
+
+// wantRules compares what the switch holds of the project.
+func (s *shop) wantRules(mode privnet.Mode, rules ...privnet.Rule) {
+	s.t.Helper()
+	want := []privnet.Policy{{Network: s.project.Network.Key, Mode: mode, Rules: rules}}
+	if diff := cmp.Diff(want, s.sw.last()); diff != "" {
+		s.t.Errorf("the switch holds (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheSwitchHoldsEachChangeWhenItReturns(t *testing.T) {
+	s := newShop(t)
+	web, api := s.group(s.web, "web"), s.group(s.list, "api")
+	if s.sw.last() != nil {
+		t.Errorf("an open network is in %+v", s.sw.last())
+	}
+	s.mode(platform.PolicyDeny)
+	s.wantRules(privnet.ModeEnforce)
+	r, err := s.allow("shop-web:web -> catalog:api 3000/tcp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantRules(privnet.ModeEnforce, privnet.Rule{From: web, To: api, Protocol: 6, Port: 3000})
+	s.mode(platform.PolicyDryRun)
+	s.wantRules(privnet.ModeDryRun, privnet.Rule{From: web, To: api, Protocol: 6, Port: 3000})
+	if err := s.RemoveRule(t.Context(), s.user, s.project.ID, r.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.wantRules(privnet.ModeDryRun)
+	s.mode(platform.PolicyOpen)
+	if s.sw.last() != nil {
+		t.Errorf("an open network is in %+v", s.sw.last())
+	}
+}
+
+func TestAsterisksStandForWhatComesLater(t *testing.T) {
+	s := newShop(t)
+	web := s.group(s.web, "web")
+	s.mode(platform.PolicyDeny)
+	for _, text := range []string{"shop-web:* -> catalog:* 80", "*:cron -> * 53/udp", "* -> * icmp"} {
+		if _, err := s.allow(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	icmp := privnet.Rule{Protocol: 1}
+	// Other projects have process types of these names too.
+	staging, err := s.Store.CreateProject(t.Context(), s.user, "staging", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := s.Store.CreateApp(t.Context(), s.user, "elsewhere", staging.ID, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.group(elsewhere, "cron")
+	s.wantRules(privnet.ModeEnforce, icmp)
+	api := s.group(s.list, "api")
+	s.wantRules(privnet.ModeEnforce, icmp, privnet.Rule{From: web, To: api, Protocol: 6, Port: 80})
+	cron, calls := s.group(s.web, "cron"), s.sw.set(nil)
+	s.wantRules(privnet.ModeEnforce, icmp, privnet.Rule{From: web, To: api, Protocol: 6, Port: 80},
+		privnet.Rule{From: cron, Protocol: 17, Port: 53}, privnet.Rule{From: cron, To: api, Protocol: 6, Port: 80})
+	s.group(s.web, "cron")
+	if s.sw.set(nil) != calls {
+		t.Error("a group that is known was told again")
+	}
+	if err := s.Store.DeleteApp(t.Context(), s.user, s.list.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.wantRules(privnet.ModeEnforce, icmp, privnet.Rule{From: cron, Protocol: 17, Port: 53})
+	for key, want := range map[uint32]string{web: s.web.ID + " web", api: s.list.ID + " api", 999: " "} {
+		if app, kind, ok := s.Lookup(key); app+" "+kind != want || ok != (key != 999) {
+			t.Errorf("group %d is %s %s, want %s", key, app, kind, want)
+		}
+	}
+}
+
+func TestAFailureIsToldAndTriedAgain(t *testing.T) {
+	s := newShop(t)
+	s.sw.set(errors.New("no room in the table"))
+	err := s.SetMode(t.Context(), s.user, s.project.ID, platform.PolicyDeny)
+	if platform.CodeOf(err) != platform.CodeUnavailable || !strings.Contains(err.Error(), "no room in the table") {
+		t.Fatalf("error is %v", err)
+	}
+	if p, err := s.Policy(t.Context(), s.project.ID); err != nil || p.Mode != platform.PolicyDeny {
+		t.Fatalf("stored is %+v, %v", p, err)
+	}
+	if key := s.group(s.web, "web"); key == 0 {
+		t.Error("no group while the switch refuses")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	calls := s.sw.set(errors.New("no room in the table"))
+	go func() { ended <- s.Run(ctx) }()
+	eventually(t, "a second attempt", func() bool { return s.sw.set(errors.New("still none")) > calls+1 })
+	s.sw.set(nil)
+	eventually(t, "the policy in the switch", func() bool { return len(s.sw.last()) == 1 })
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Run ended with %v", err)
+	}
+}
+
+func TestAChangeIsCarriedOutAlthoughItsCallerHasGone(t *testing.T) {
+	s := newShop(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Apply(ctx); err != nil {
+		t.Errorf("the switch was asked with a context that had ended: %v", err)
+	}
+}
+
+func TestOthersCannotChangeAPolicy(t *testing.T) {
+	s := newShop(t)
+	eve, err := s.Store.CreateUser(t.Context(), "eve", "eve@example.test", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ruleErr := s.AddRule(t.Context(), eve, s.project.ID, platform.Rule{From: platform.Party{App: "no-such-app"}})
+	for what, err := range map[string]error{"rule": ruleErr, "mode": s.SetMode(t.Context(), eve, s.project.ID, platform.PolicyDeny),
+		"removal": s.RemoveRule(t.Context(), eve, s.project.ID, "x")} {
+		if platform.CodeOf(err) != platform.CodeNotFound {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func TestNobodysPolicyTakesTheRoomOfTheOthers(t *testing.T) {
+	s := newShop(t)
+	for i := range 70 {
+		s.group(s.web, fmt.Sprintf("a%d", i))
+		s.group(s.list, fmt.Sprintf("b%d", i))
+	}
+	s.mode(platform.PolicyDeny)
+	_, err := s.allow("shop-web:* -> catalog:* 80")
+	if platform.CodeOf(err) != platform.CodeConflict || !strings.Contains(err.Error(), "4900 pairs") {
+		t.Errorf("error is %v", err)
+	}
+	s.wantRules(privnet.ModeEnforce)
+	if _, err := s.allow("* -> catalog:* 80"); err != nil {
+		t.Error(err)
+	}
+	// What outgrows the limit later is cut: less passes, not more.
+	if _, err := s.Store.AddRule(t.Context(), s.user, s.project.ID, mustParse(t, "shop-web:* -> catalog:* 80")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Apply(t.Context()); err != nil || len(s.sw.last()[0].Rules) != maxEntries {
+		t.Errorf("%d entries, %v", len(s.sw.last()[0].Rules), err)
+	}
+}
+
+func mustParse(t *testing.T, text string) platform.Rule {
+	t.Helper()
+	r, err := platform.ParseRule(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s", what)
+		}
+	}
+}
