@@ -1,6 +1,7 @@
 package privnet
 
 import (
+	"context"
 	"encoding/binary"
 	"maps"
 	"net"
@@ -33,6 +34,18 @@ func TestAttacks(t *testing.T) {
 	})
 	broadcast := []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
+	entries := func() (n uint64) {
+		all, err := s.DropEntries(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range all {
+			if e.From == own && e.Network == 1 {
+				n += e.Count
+			}
+		}
+		return n
+	}
 	const arrives = Reason(1000)
 	for _, c := range []struct {
 		name  string
@@ -70,7 +83,7 @@ func TestAttacks(t *testing.T) {
 		{"honest frame", ipFrame(own, own, target), arrives},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			want := drops(t, s)
+			want, remembered := drops(t, s), entries()
 			received := map[*box]uint64{}
 			for _, b := range []*box{neighbor, same, elsewhere} {
 				received[b] = b.heard()
@@ -79,6 +92,7 @@ func TestAttacks(t *testing.T) {
 				received[neighbor] += times
 			} else {
 				want[c.want] += times
+				remembered += times
 			}
 			attacker.raw(c.frame, times)
 
@@ -90,6 +104,9 @@ func TestAttacks(t *testing.T) {
 				if got[r] != n {
 					t.Errorf("%s is %d, want %d", r, got[r], n)
 				}
+			}
+			if got := entries(); got != remembered {
+				t.Errorf("%d drops are remembered as the attacker's, want %d", got, remembered)
 			}
 			for b, n := range received {
 				if now := b.heard(); now != n {

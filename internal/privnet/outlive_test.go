@@ -247,6 +247,7 @@ type helperJob struct {
 	Task      string // hold: attach and wait; churn: attach and detach the last one for ever
 	Config    Config
 	Endpoints []Endpoint
+	Policies  []Policy
 }
 
 // startHelper starts a child that owns the switch and waits until its
@@ -307,6 +308,9 @@ func (j helperJob) run() error {
 		return err
 	}
 	if _, err := s.Set(ctx, j.Endpoints); err != nil {
+		return err
+	}
+	if err := s.SetPolicies(ctx, j.Policies); err != nil {
 		return err
 	}
 	fmt.Println("ready")

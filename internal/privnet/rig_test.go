@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -54,9 +55,10 @@ func open(t testing.TB, cfg Config) *Switch {
 
 // box is a network namespace in the place of a container.
 type box struct {
-	t    testing.TB
-	path string
-	addr netip.Addr
+	t     testing.TB
+	path  string
+	addr  netip.Addr
+	group uint32
 
 	tap   int // an AF_PACKET socket at pn0, 0 if there is none yet
 	total uint64
@@ -122,8 +124,136 @@ func member(t testing.TB, s *Switch, network uint32, addr string) *box {
 	return b
 }
 
+// grouped attaches a new container of a group.
+func grouped(t testing.TB, s *Switch, network uint32, addr string, group uint32) *box {
+	t.Helper()
+	b := newBox(t)
+	b.addr, b.group = netip.MustParseAddr(addr), group
+	if err := s.Attach(context.Background(), b.endpoint(network)); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func (b *box) endpoint(network uint32) Endpoint {
-	return Endpoint{ID: fmt.Sprintf("network-%d/%s", network, b.addr), Network: network, Addr: b.addr, ContainerNetns: b.path}
+	return Endpoint{ID: fmt.Sprintf("network-%d/%s", network, b.addr), Network: network, Addr: b.addr, Group: b.group, ContainerNetns: b.path}
+}
+
+// echo makes the box send back what comes to a port, over TCP and UDP.
+func (b *box) echo(port int) {
+	b.t.Helper()
+	b.do(func() error {
+		at := fmt.Sprintf("0.0.0.0:%d", port)
+		l, err := net.Listen("tcp4", at)
+		if err != nil {
+			return err
+		}
+		b.t.Cleanup(func() { l.Close() })
+		u, err := net.ListenPacket("udp4", at)
+		if err != nil {
+			return err
+		}
+		b.t.Cleanup(func() { u.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				b.t.Cleanup(func() { c.Close() })
+				go io.Copy(c, c)
+			}
+		}()
+		go func() {
+			buf := make([]byte, 65536)
+			for {
+				n, from, err := u.ReadFrom(buf)
+				if err != nil {
+					return
+				}
+				u.WriteTo(buf[:n], from) //nolint:errcheck // the test waits for it
+			}
+		}()
+		return nil
+	})
+}
+
+// dial opens a socket to a port of another; from says its own port, 0 any.
+func (b *box) dial(network string, from int, to netip.Addr, port int, within time.Duration) (conn net.Conn, err error) {
+	d := net.Dialer{Timeout: within}
+	if from != 0 && network == "udp4" {
+		d.LocalAddr = &net.UDPAddr{Port: from}
+	} else if from != 0 {
+		d.LocalAddr = &net.TCPAddr{Port: from}
+	}
+	err = b.try(func() error {
+		conn, err = d.Dial(network, netip.AddrPortFrom(to, uint16(port)).String())
+		return err
+	})
+	if err == nil {
+		b.t.Cleanup(func() { conn.Close() })
+	}
+	return conn, err
+}
+
+// exchange sends a word over an echo's connection and waits for it to come
+// back.
+func exchange(c net.Conn, word string, within time.Duration) error {
+	c.SetDeadline(time.Now().Add(within))
+	if _, err := io.WriteString(c, word); err != nil {
+		return err
+	}
+	back := make([]byte, len(word))
+	if _, err := io.ReadFull(c, back); err != nil {
+		return err
+	}
+	if string(back) != word {
+		return fmt.Errorf("sent %.20q, got %.20q", word, back)
+	}
+	return nil
+}
+
+func setPolicies(t testing.TB, s *Switch, policies ...Policy) {
+	t.Helper()
+	if err := s.SetPolicies(context.Background(), policies); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flows(t testing.TB, s *Switch) []Flow {
+	t.Helper()
+	all, err := s.Flows(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// flow returns the one flow to a port, nothing if there is none.
+func flow(t testing.TB, s *Switch, protocol uint8, port uint16, v Verdict) Flow {
+	t.Helper()
+	var found []Flow
+	for _, f := range flows(t, s) {
+		if f.Protocol == protocol && f.Port == port && f.Verdict == v {
+			found = append(found, f)
+		}
+	}
+	if len(found) > 1 {
+		t.Errorf("more than one flow: %+v", found)
+	}
+	if len(found) == 0 {
+		return Flow{}
+	}
+	return found[0]
+}
+
+func compare(t testing.TB, s *Switch, endpoints ...Endpoint) Difference {
+	t.Helper()
+	d, err := s.Compare(context.Background(), endpoints)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // answer makes the box answer TCP connections to port 7000 with a word.

@@ -3,8 +3,10 @@ package privnet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
@@ -93,11 +95,26 @@ func TestRepairs(t *testing.T) {
 			stranger.Addr = LastAddr
 			return netlink.AddrAdd(l, &netlink.Addr{IPNet: host32(stranger)})
 		}),
-		"no veth": func() { check(s.links.LinkDel(host())) },
+		"other group": func() {
+			port := bpf.SwitchPort{Network: 1, Addr: addrWord(b.addr), Mac: macWords(HardwareAddr(b.addr)), Group: 7}
+			check(s.maps.ports.Put(uint32(host().Attrs().Index), port))
+		},
+		"half removed": func() { check(s.links.LinkSetGroup(host(), doomed)) },
+		"no veth":      func() { check(s.links.LinkDel(host())) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			damage()
+			seen := compare(t, s, e, other.endpoint(1))
+			if got, want := len(seen.Damaged)+len(seen.Missing), 1; got != want || len(seen.Strays) != 0 {
+				t.Errorf("compared: %+v", seen)
+			}
+			if again := compare(t, s, e, other.endpoint(1)); !cmp.Equal(seen, again) {
+				t.Errorf("comparing changed something: %+v, then %+v", seen, again)
+			}
 			report := set(t, s, e, other.endpoint(1))
+			if d := compare(t, s, e, other.endpoint(1)); !d.Empty() {
+				t.Errorf("after Set: %+v", d)
+			}
 			if len(report.Repaired)+len(report.Attached) != 1 || len(report.Removed) != 0 {
 				t.Errorf("report %+v", report)
 			}
@@ -125,7 +142,11 @@ func TestSetRemovesStrays(t *testing.T) {
 	if err := s.maps.members.Put(bpf.SwitchMemberKey{Network: 5}, bpf.SwitchMember{Ifindex: 99999}); err != nil {
 		t.Fatal(err)
 	}
+	seen := compare(t, s, keep.endpoint(1))
 	report := set(t, s, keep.endpoint(1))
+	if len(seen.Strays) != 3 || seen.Entries != 2 || len(seen.Missing)+len(seen.Damaged) != 0 {
+		t.Errorf("compared: %+v", seen)
+	}
 	if got, want := sorted(report.Removed), sorted([]string{drop.endpoint(1).ID, "pnhalfmade", "pnhalfmade2"}); got != want &&
 		got != sorted([]string{drop.endpoint(1).ID, "pnhalfmade"}) {
 		t.Errorf("removed %s, want %s", got, want)
@@ -289,14 +310,46 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Many are removed in one step, and what a process marked for removal that died
+// before it did so is kept when it is wanted again.
+func TestSetRemovesMany(t *testing.T) {
+	s := open(t, newConfig(t))
+	keep, other := member(t, s, 1, "10.240.0.1"), member(t, s, 1, "10.240.0.2")
+	const n = 20
+	for i := range n {
+		member(t, s, 2, fmt.Sprintf("10.240.1.%d", i+1))
+	}
+	link, err := s.links.LinkByName(hostName(keep.endpoint(1).ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.links.LinkSetGroup(link, doomed); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	report := set(t, s, keep.endpoint(1), other.endpoint(1))
+	t.Logf("%d removed in %v", len(report.Removed), time.Since(start))
+	if len(report.Removed) != n || len(report.Attached) != 0 {
+		t.Errorf("report %+v", report)
+	}
+	if err := other.ping(keep.addr, 8, patience); err != nil {
+		t.Error(err)
+	}
+	if again := set(t, s, keep.endpoint(1), other.endpoint(1)); again.Changed() {
+		t.Errorf("a second Set did %+v", again)
+	}
+}
+
 // One bad endpoint does not keep the others from being attached.
 func TestSetGoesOn(t *testing.T) {
 	s := open(t, newConfig(t))
 	good := newBox(t)
 	good.addr = FirstAddr
-	report, err := s.Set(context.Background(), []Endpoint{
-		{ID: "gone", Network: 1, Addr: LastAddr, ContainerNetns: "/nowhere"}, good.endpoint(1),
-	})
+	gone := Endpoint{ID: "gone", Network: 1, Addr: LastAddr, ContainerNetns: "/nowhere"}
+	if d := compare(t, s, gone, good.endpoint(1)); len(d.Missing) != 2 {
+		t.Errorf("compared: %+v", d)
+	}
+	report, err := s.Set(context.Background(), []Endpoint{gone, good.endpoint(1)})
 	if err == nil || !strings.Contains(err.Error(), "endpoint gone") {
 		t.Errorf("error %v", err)
 	}

@@ -59,14 +59,14 @@ func TestFlowDirection(t *testing.T) {
 // A connection that uses the ports of a former one, the other way round.
 func TestPortsUsedAgain(t *testing.T) {
 	w := newWorld(t)
-	for _, s := range slices.Concat(from(own, tcp(40000, 50000, syn)), from(neighbor, tcp(50000, 40000, syn), tcp(50000, 40000, ack))) {
+	for _, s := range slices.Concat(from(own, tcp(40000, 50000, syn)), from(neighbor, tcp(50000, 40000, syn), tcp(50000, 40000, ack)), from(own, tcp(40000, 50000, ack))) {
 		w.send(s)
 	}
 	if got := w.flows()[flowTo(6, 50000)]; got.Packets != 1 || got.ReplyPackets != 0 {
 		t.Errorf("the first connection has %+v", got)
 	}
 	second := SwitchFlowKey{Network: 1, Client: word(neighbor), Server: word(own), ClientGroup: neighborGroup, ServerGroup: ownGroup, Port: 40000, Protocol: 6}
-	if got := w.flows()[second]; got.Packets != 2 {
+	if got := w.flows()[second]; got.Packets != 2 || got.ReplyPackets != 1 {
 		t.Errorf("the second connection has %+v", got)
 	}
 }

@@ -83,23 +83,22 @@ INLINE void conversation(struct packet *p, struct pair_key *key)
 }
 
 /* What the packet can be, by itself and by who opened the conversation. TCP
- * needs no memory for this: whoever opens a connection must send a SYN without
- * ACK, so everything else may be an answer. */
+ * does not depend on that memory: whoever opens a connection must send a SYN
+ * without ACK, so where it is lost everything else may be of either side. */
 INLINE __u32 possible(const struct packet *p, int mine, int theirs)
 {
-	int tcp = p->protocol == IPPROTO_TCP;
+	int forgotten = p->protocol == IPPROTO_TCP && !mine && !theirs;
 
 	switch (p->kind) {
 	case OPENING:
 		return AS_CLIENT;
 	case ANSWER:
-		return tcp || theirs ? AS_SERVER : 0;
-	case MIDDLE:
-		return AS_CLIENT | AS_SERVER;
+		return theirs || p->protocol == IPPROTO_TCP ? AS_SERVER : 0;
 	case DATAGRAM:
 		return AS_CLIENT | (theirs ? AS_SERVER : 0);
+	case MIDDLE:
 	case ERROR:
-		return (tcp || mine ? AS_CLIENT : 0) | (tcp || theirs ? AS_SERVER : 0);
+		return (mine || forgotten ? AS_CLIENT : 0) | (theirs || forgotten ? AS_SERVER : 0);
 	default:
 		return 0;
 	}

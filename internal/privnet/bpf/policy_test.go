@@ -235,6 +235,27 @@ func TestRuleGoes(t *testing.T) {
 	}
 }
 
+// With its rule gone, a connection does not go on as if it had been opened from
+// the other side, which a rule allows.
+func TestOtherDirectionIsAllowed(t *testing.T) {
+	w := newWorld(t)
+	w.policy(modeEnforce, SwitchRuleKey{From: ownGroup, To: neighborGroup})
+	w.send(sent{own, tcp(40000, 80, syn)})
+	w.policy(modeEnforce, SwitchRuleKey{From: neighborGroup, To: ownGroup})
+	for _, s := range []sent{{own, tcp(40000, 80, ack)}, {neighbor, tcp(80, 40000, ack)},
+		from(neighbor, icmp(3, 4, 0, quote(from(own, tcp(40000, 80, ack)))))[0]} {
+		if got := w.send(s); got != shot {
+			t.Errorf("from %s: action %d", s.by, got)
+		}
+	}
+	w.send(sent{neighbor, tcp(40001, 80, syn)})
+	for _, s := range []sent{{neighbor, tcp(40001, 80, ack)}, {own, tcp(80, 40001, ack)}} {
+		if got := w.send(s); got != redirect {
+			t.Errorf("from %s, in the allowed direction: action %d", s.by, got)
+		}
+	}
+}
+
 // A policy is of its network alone.
 func TestPolicyOfAnotherNetwork(t *testing.T) {
 	w := newWorld(t)
@@ -271,6 +292,32 @@ func TestIdleConversation(t *testing.T) {
 		if got := w.send(sent{neighbor, udp(80, 40000)}); got != c.want {
 			t.Errorf("after %d s: action %d, want %d", c.ago, got, c.want)
 		}
+	}
+}
+
+// What was denied opens nothing, and an error is no sign of life.
+func TestWhatOpensNothing(t *testing.T) {
+	w := newWorld(t)
+	w.policy(modeEnforce)
+	var key SwitchPairKey
+	var o SwitchOpened
+	for _, f := range [][]byte{tcp(40000, 80, syn), udp(40000, 80), icmp(8, 0, 7, nil)} {
+		w.send(sent{own, f})
+	}
+	if w.objs.PnOpened.Iterate().Next(&key, &o) {
+		t.Errorf("denied, but remembered: %+v", key)
+	}
+	w.policy(modeEnforce, SwitchRuleKey{From: ownGroup, To: neighborGroup})
+	w.send(sent{own, udp(40000, 80)})
+	if !w.objs.PnOpened.Iterate().Next(&key, &o) {
+		t.Fatal("allowed, but not remembered")
+	}
+	o.By[0] -= 100e9
+	put(t, w.objs.PnOpened, key, o)
+	want := o
+	w.send(from(neighbor, icmp(3, 3, 0, quote(from(own, udp(40000, 80)))))[0])
+	if err := w.objs.PnOpened.Lookup(key, &o); err != nil || o != want {
+		t.Errorf("after an error %+v, want %+v; %v", o, want, err)
 	}
 }
 
