@@ -56,6 +56,18 @@ func TestFlowDirection(t *testing.T) {
 	}
 }
 
+// Of a connection not seen to open, a rule says which side is the server.
+func TestRuleTellsDirection(t *testing.T) {
+	w := newWorld(t)
+	w.policy(modeEnforce, SwitchRuleKey{From: ownGroup, To: neighborGroup, Protocol: 6, Port: 50000})
+	for _, s := range []sent{{own, tcp(40000, 50000, ack)}, {neighbor, tcp(50000, 40000, ack)}} {
+		w.send(s)
+	}
+	if f := w.flows()[flowTo(6, 50000)]; f.Packets != 1 || f.ReplyPackets != 1 {
+		t.Errorf("flows %+v", w.flows())
+	}
+}
+
 // A connection that uses the ports of a former one, the other way round.
 func TestPortsUsedAgain(t *testing.T) {
 	w := newWorld(t)

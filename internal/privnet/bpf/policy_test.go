@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // The modes and verdicts of policy.h, by number.
@@ -95,6 +97,10 @@ func TestVerdicts(t *testing.T) {
 		{"time exceeded for an echo", steps(there(echo(8, 7)), back(icmp(11, 0, 0, quote(there(echo(8, 7)))))), allowed},
 		{"time exceeded for no echo", back(icmp(11, 0, 0, quote(there(echo(8, 7))))), denied},
 		{"error about another's packet", back(icmp(3, 4, 0, quote(back(tcp(40000, 80, ack))))), denied},
+		{"error about a packet from a third", back(icmp(3, 4, 0, with(quote(there(tcp(40000, 80, ack))), 12, nobody.AsSlice()...))), denied},
+		{"error about a packet to a third", back(icmp(3, 4, 0, with(quote(there(tcp(40000, 80, ack))), 16, nobody.AsSlice()...))), denied},
+		{"error about a later fragment", back(icmp(3, 4, 0, with(quote(there(tcp(40000, 80, ack))), 6, 0, 1))), denied},
+		{"error about a packet with options", back(icmp(3, 4, 0, with(quote(there(tcp(40000, 80, ack))), 0, 0x46))), denied},
 		{"error about an error", back(icmp(3, 4, 0, quote(there(icmp(3, 4, 0, nil))))), denied},
 		{"error that quotes too little", back(icmp(3, 4, 0, quote(there(tcp(40000, 80, ack)))[:27])), denied},
 		{"error does not open", steps(there(icmp(3, 3, 0, quote(back(udp(40000, 80))))), back(udp(80, 40000))), denied},
@@ -115,7 +121,10 @@ func TestVerdicts(t *testing.T) {
 		// What has no ports to judge by.
 		{"UDP without a whole header", there(raw(17, make([]byte, 7))), denied},
 		{"TCP without a whole header", there(raw(6, make([]byte, 19))), denied},
-		{"header in the padding", there(padded(tcp(40000, 80, ack))), denied},
+		{"TCP header in the padding", there(padded(tcp(40000, 80, ack), 0)), denied},
+		{"UDP header in the padding", there(padded(udp(40000, 80), 0)), denied},
+		{"ICMP header in the padding", there(padded(echo(8, 7), 0)), denied},
+		{"quoted packet in the padding", back(padded(icmp(3, 4, 0, quote(there(tcp(40000, 80, ack)))), 8)), denied},
 		{"ICMP without a whole header", there(raw(1, []byte{8, 0, 0, 0})), denied},
 		{"GRE", there(raw(47, make([]byte, 8))), denied},
 	} {
@@ -321,6 +330,44 @@ func TestWhatOpensNothing(t *testing.T) {
 	}
 }
 
+// A port that has opened too many conversations in a second opens more, but
+// they are not remembered.
+func TestFloodOfConversations(t *testing.T) {
+	w := newWorld(t)
+	remembered := func() (n int) {
+		var key SwitchPairKey
+		var o SwitchOpened
+		for entries := w.objs.PnOpened.Iterate(); entries.Next(&key, &o); {
+			n++
+		}
+		return n
+	}
+	second := func() uint64 {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+			t.Fatal(err)
+		}
+		return uint64(ts.Nano()) >> 30
+	}
+	for port := uint16(1000); port < 1500; port += 5 {
+		before, now := remembered(), second()
+		put(t, w.objs.PnPace, uint32(testPort), SwitchPace{Second: now, Added: [4]uint32{8190}})
+		for i := range uint16(5) {
+			if got := w.send(sent{own, udp(port+i, 80)}); got != redirect {
+				t.Fatalf("action %d", got)
+			}
+		}
+		if second() != now {
+			continue // a new second began
+		}
+		if got := remembered() - before; got != 2 {
+			t.Errorf("%d conversations remembered, want 2", got)
+		}
+		return
+	}
+	t.Error("not five packets fit into a second")
+}
+
 // world is the program with two members of network 1, who take turns at the
 // port that a test run's frames come in on.
 type world struct {
@@ -482,10 +529,16 @@ func fragment(f []byte, id, offset uint16, more bool) []byte {
 	return f
 }
 
-// padded says that the packet ends with the IP header.
-func padded(f []byte) []byte {
-	f[16], f[17] = 0, 20
+// padded says that the packet ends so many bytes after its IP header.
+func padded(f []byte, payload uint16) []byte {
+	binary.BigEndian.PutUint16(f[16:], 20+payload)
 	return f
+}
+
+func with(b []byte, at int, bytes ...byte) []byte {
+	b = slices.Clone(b)
+	copy(b[at:], bytes)
+	return b
 }
 
 func ones[T uint8 | uint16 | uint32](v T) T {
