@@ -67,7 +67,7 @@ func TestLimitsOfSizes(t *testing.T) {
 func TestInstanceSpec(t *testing.T) {
 	s := host{maxFiles: 1 << 20, oomScore: 300}.instanceSpec(instance("M"), []string{"/bin/entry", "--"}, "/atoll/i",
 		[]specs.Mount{bind("/run/x/hosts", "/etc/hosts", true)})
-	if got := s.Process.Args; !slices.Equal(got, []string{"/bin/entry", "--", "run me"}) {
+	if got := s.Process.Args; !slices.Equal(got, []string{"/bin/entry", "--", "run me", string(platform.KindApp)}) {
 		t.Errorf("arguments %q", got)
 	}
 	if s.Process.User.UID != 10000 || s.Process.User.GID != 10001 || s.Process.Cwd != "/app" || s.Hostname != "shop-api-web-2" {
