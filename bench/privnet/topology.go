@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/atollhq/atoll/bench/ratio"
 	"github.com/atollhq/atoll/internal/privnet"
 )
 
@@ -25,43 +27,54 @@ type path struct {
 
 var addrA, addrB = netip.MustParseAddr("10.240.0.1"), netip.MustParseAddr("10.240.0.2")
 
-// build makes the four paths; Atoll's is the first.
-func build() ([]path, error) {
-	dir, err := os.MkdirTemp("", "atoll-bench-")
-	if err != nil {
-		return nil, err
-	}
-	// The folder is seen in this mount namespace only and ends with it.
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700"); err != nil {
-		return nil, fmt.Errorf("cannot mount a scratch folder: %w", err)
-	}
+// peers compares Atoll with what else there is.
+func peers(dir string, rounds int, length time.Duration) ([]*ratio.Series, error) {
 	var paths []path
-	for _, make := range []func(string) (path, error){atoll, plainBridge, dockerLike, rawVeth} {
+	for _, make := range []func(string) (path, error){
+		func(dir string) (path, error) { return atoll(dir, "atoll", privnet.Config{}, privnet.Policy{}) },
+		plainBridge, dockerLike, rawVeth,
+	} {
 		p, err := make(dir)
 		if err != nil {
 			return nil, fmt.Errorf("cannot build the path %s: %w", p.name, err)
 		}
 		paths = append(paths, p)
 	}
-	return paths, nil
+	return against(paths[0], paths[1:], rounds, length)
 }
 
-func atoll(dir string) (path, error) {
-	p, err := ends(dir, "atoll")
+// The groups of the two ends.
+const groupA, groupB = 1, 2
+
+// atoll makes a switch with two members, under a policy if that names their
+// network.
+func atoll(dir, name string, cfg privnet.Config, policy privnet.Policy) (path, error) {
+	p, err := ends(dir, name)
 	if err != nil {
 		return p, err
 	}
-	sw, err := privnet.Open(privnet.Config{Netns: filepath.Join(dir, "switch"), BPFFS: filepath.Join(dir, "bpf")})
+	sw, err := openSwitch(dir, name, cfg)
 	if err != nil {
 		return p, err
 	}
-	for id, e := range map[string]privnet.Endpoint{"a": {Addr: addrA, ContainerNetns: p.a}, "b": {Addr: addrB, ContainerNetns: p.b}} {
-		e.ID, e.Network = id, 1
+	for _, e := range []privnet.Endpoint{
+		{ID: "a", Network: 1, Addr: addrA, Group: groupA, ContainerNetns: p.a},
+		{ID: "b", Network: 1, Addr: addrB, Group: groupB, ContainerNetns: p.b},
+	} {
 		if err := sw.Attach(context.Background(), e); err != nil {
 			return p, err
 		}
 	}
-	return p, nil
+	if policy.Network != 0 {
+		err = sw.SetPolicies(context.Background(), []privnet.Policy{policy})
+	}
+	return p, err
+}
+
+func openSwitch(dir, name string, cfg privnet.Config) (*privnet.Switch, error) {
+	base := filepath.Join(dir, strings.ReplaceAll(name, " ", "-")+"-switch")
+	cfg.Netns, cfg.BPFFS = filepath.Join(base, "netns"), filepath.Join(base, "bpf")
+	return privnet.Open(cfg)
 }
 
 func plainBridge(dir string) (path, error) { return bridge(dir, "plain bridge", "") }

@@ -14,8 +14,13 @@
 //   - The network does not depend on this process: tables are pinned, programs
 //     are held by the interfaces. It goes on after kill -9, and [Open] takes it
 //     over with no packet lost.
+//   - Where a network has a policy that enforces, only what a rule allows opens
+//     connections, answers pass, and a change takes effect with the next packet
+//     ([Switch.SetPolicies]). Who talked to whom, and what was dropped, is
+//     always counted, in memory that does not grow ([Switch.Flows],
+//     [Switch.DropEntries]).
 //   - [Switch.Set] makes the kernel hold exactly the endpoints it is given;
-//     calling it again changes nothing.
+//     calling it again changes nothing. [Switch.Compare] says what it would do.
 //
 // It never touches an interface, route or rule of the namespace it runs in,
 // never forwards to or from the outside, and never picks an address for an

@@ -191,13 +191,33 @@ func TestNetworkOfThePortDecides(t *testing.T) {
 }
 
 func BenchmarkFrame(b *testing.B) {
-	objs := load(b)
-	for name, frame := range map[string][]byte{
-		"deliver": ipv4Frame(own, neighbor, 64),
-		"spoofed": ipv4Frame(nobody, neighbor, 64),
+	enforce := func(objs *SwitchObjects) {
+		const id, ownGroup, neighborGroup = 1, 11, 22
+		put(b, objs.PnPorts, uint32(testPort), SwitchPort{Network: 1, Addr: word(own), Mac: words(own), Group: ownGroup})
+		put(b, objs.PnMembers, SwitchMemberKey{Network: 1, Addr: word(neighbor)}, SwitchMember{Ifindex: 2, Mac: words(neighbor), Group: neighborGroup})
+		p := SwitchPolicy{Id: id, Mode: 2, Shapes: 1}
+		p.Shape[0] = SwitchShape{From: ^uint32(0), To: ^uint32(0), Port: ^uint16(0), Protocol: ^uint8(0)}
+		for i := range uint32(100) {
+			put(b, objs.PnRules, SwitchRuleKey{Policy: id, From: ownGroup, To: neighborGroup, Protocol: 17, Port: uint16(i)}, uint32(1))
+		}
+		put(b, objs.PnPolicies, uint32(1), p)
+	}
+	for name, c := range map[string]struct {
+		frame   []byte
+		bare    uint32
+		prepare func(*SwitchObjects)
+	}{
+		"deliver":                        {frame: ipv4Frame(own, neighbor, 64)},
+		"deliver, 100 rules":             {frame: ipv4Frame(own, neighbor, 64), prepare: enforce},
+		"deliver, no policies and flows": {frame: ipv4Frame(own, neighbor, 64), bare: 1},
+		"spoofed":                        {frame: ipv4Frame(nobody, neighbor, 64)},
 	} {
 		b.Run(name, func(b *testing.B) {
-			_, per, err := objs.SwitchFrame.Benchmark(frame, b.N, b.ResetTimer)
+			objs := loadWith(b, c.bare)
+			if c.prepare != nil {
+				c.prepare(objs)
+			}
+			_, per, err := objs.SwitchFrame.Benchmark(c.frame, b.N, b.ResetTimer)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -209,14 +229,26 @@ func BenchmarkFrame(b *testing.B) {
 // load loads the program with one port (own, network 1) and its neighbours.
 func load(t testing.TB) *SwitchObjects {
 	t.Helper()
+	return loadWith(t, 0)
+}
+
+func loadWith(t testing.TB, bare uint32) *SwitchObjects {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: loads a BPF program")
 	}
 	if err := rlimit.RemoveMemlock(); err != nil {
 		t.Fatal(err)
 	}
+	spec, err := LoadSwitch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := spec.Variables[SwitchVarBare].Set(bare); err != nil {
+		t.Fatal(err)
+	}
 	objs := new(SwitchObjects)
-	if err := LoadSwitchObjects(objs, nil); err != nil {
+	if err := spec.LoadAndAssign(objs, nil); err != nil {
 		t.Fatalf("cannot load the program: %+v", err)
 	}
 	t.Cleanup(func() { objs.Close() })
