@@ -77,9 +77,11 @@ func (n *node) close() error {
 }
 
 // resolvConf is /etc/resolv.conf in containers: one nameserver, no search
-// list (both are what musl and others trip over).
+// list (both are what musl and others trip over). A question that is lost
+// because the server was restarted just then is asked again after a second;
+// five, which most use unless told, is as long as a name may be remembered.
 func (n *node) resolvConf() string {
-	return fmt.Sprintf("nameserver %s\noptions ndots:1\n", n.gateway)
+	return fmt.Sprintf("nameserver %s\noptions ndots:1 timeout:1 attempts:5\n", n.gateway)
 }
 
 // containerNetwork connects containers by sandboxes.
