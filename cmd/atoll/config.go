@@ -68,12 +68,16 @@ func bind(flags *pflag.FlagSet, target *server.Config, defaults server.Config) {
 	for _, s := range settings {
 		flags.StringVar(s.field(target), s.flag, *s.field(&defaults), s.help)
 	}
+	flags.IntVar(&target.MaxContainers, "max-containers", defaults.MaxContainers, "the most containers of a process type")
 	flags.StringSliceVar(&target.TrustedProxies, "trusted-proxies", nil, "ranges whose X-Forwarded-* headers are believed")
 }
 
 func override(c *server.Config, given server.Config, flag string) {
 	if flag == "trusted-proxies" {
 		c.TrustedProxies = given.TrustedProxies
+	}
+	if flag == "max-containers" {
+		c.MaxContainers = given.MaxContainers
 	}
 	for _, s := range settings {
 		if s.flag == flag {

@@ -51,7 +51,7 @@ func TestWhatScaleRefuses(t *testing.T) {
 	s := newServer(t)
 	s.createApp("some-app")
 	for _, entry := range []string{
-		`{"name":"nothing","amount":1}`, `{"name":"web","amount":11}`, `{"name":"web","amount":-1}`, `{"name":"web","amount":1,"size":"XXS"}`,
+		`{"name":"nothing","amount":1}`, `{"name":"web","amount":1023}`, `{"name":"web","amount":-1}`, `{"name":"web","amount":1,"size":"XXS"}`,
 		`{"name":"web"}`, `{"name":"","amount":1}`, `{"name":"web","amount":1},{"name":"web","amount":2}`,
 	} {
 		a := s.ask("POST", "/v1/apps/some-app/scale", `{"containers":[`+entry+`]}`, 422)

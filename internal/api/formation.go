@@ -149,13 +149,13 @@ func (q *request) operationURL(o platform.Operation) string {
 	return q.base() + "/v1/apps/" + o.AppID + "/operations/" + o.ID
 }
 
-// checkScale checks what can be told without the app.
+// checkScale checks what can be told without the app and the operator's limit.
 func checkScale(name string, amount int, size string) error {
 	if err := platform.ValidateProcessType(name); err != nil {
 		return err
 	}
-	if amount < 0 || amount > platform.MaxContainersPerType {
-		return platform.Invalid("amount", "of %s must be 0 to %d (got %d)", name, platform.MaxContainersPerType, amount)
+	if amount < 0 || amount > platform.MaxMembers {
+		return platform.Invalid("amount", "of %s must be 0 to %d (got %d)", name, platform.MaxMembers, amount)
 	}
 	if size == "" { // keep the one it has
 		return nil

@@ -33,8 +33,8 @@ func TestScaleErrors(t *testing.T) {
 	for arg, says := range map[string]string{
 		"web":        "is not of the form TYPE:AMOUNT",
 		"web:1:M:2":  "is not of the form TYPE:AMOUNT",
-		"web:x":      "the amount must be a number from 0 to 10",
-		"web:+1":     "the amount must be a number from 0 to 10",
+		"web:x":      "the amount must be a number of containers",
+		"web:+1":     "the amount must be a number of containers",
 		"web:1:XXL":  "use one of S, M, L, XL, 2XL, 3XL",
 		"my-type:1":  "use 1 to 24 letters and digits",
 		"web:99":     "amount must be at most 10",

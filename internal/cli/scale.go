@@ -19,8 +19,8 @@ func (t *tool) scaleCommand() *cobra.Command {
 		Long: `Without arguments, show the formation: the process types of an app with amount,
 size and command. With arguments, change it and wait until the containers run.
 
-AMOUNT is 0 to 10; 0 stops the type. SIZE is one of S, M, L, XL, 2XL and 3XL;
-without it the size stays. Types that are not named stay as they are. An app
+AMOUNT is 0 to 10, unless the operator set another limit; 0 stops the type. SIZE
+is one of S, M, L, XL, 2XL and 3XL; without it the size stays. Types that are not named stay as they are. An app
 that serves nothing to the outside is scaled to web:0, also before its first
 deployment.
 
@@ -83,7 +83,7 @@ func parseScale(args []string) ([]client.Scale, error) {
 		}
 		amount, err := strconv.Atoi(parts[1])
 		if err != nil || amount < 0 || strings.HasPrefix(parts[1], "+") {
-			return nil, usage("%q: the amount must be a number from 0 to %d, not %q", arg, platform.MaxContainersPerType, parts[1])
+			return nil, usage("%q: the amount must be a number of containers, 0 or more, not %q", arg, parts[1])
 		}
 		size := ""
 		if len(parts) == 3 {

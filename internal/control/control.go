@@ -32,6 +32,9 @@ type Config struct {
 	Signal func(ctx context.Context, containerID string, sig syscall.Signal) error
 	// Roster shows what runs.
 	Roster reconcile.Roster
+	// MaxContainers is the most containers of a process type; 0 means
+	// platform.MaxContainersPerType.
+	MaxContainers int
 	// Forget is told that an app is gone, to delete its logs and caches.
 	Forget func(appID string) error
 	Log    *slog.Logger
@@ -48,6 +51,9 @@ type Control struct {
 
 // New returns a Control. Call Recover before the first request.
 func New(cfg Config) *Control {
+	if cfg.MaxContainers == 0 {
+		cfg.MaxContainers = platform.MaxContainersPerType
+	}
 	c := &Control{Config: cfg}
 	c.ctx, c.stop = context.WithCancelCause(context.Background())
 	return c

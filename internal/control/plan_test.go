@@ -118,14 +118,14 @@ func TestPlanRestart(t *testing.T) {
 func TestScaledRefusesWhatBreaksARule(t *testing.T) {
 	types := formation(map[string]int{"web": 1}, "M")
 	for _, bad := range []platform.ProcessType{{Name: "api", Amount: 1}, {Name: "web", Amount: 11}, {Name: "web", Amount: -1}, {Name: "web", Amount: 1, Size: "huge"}} {
-		if _, err := scaled(types, []platform.ProcessType{bad}); platform.CodeOf(err) != platform.CodeInvalid {
+		if _, err := scaled(types, []platform.ProcessType{bad}, 10); platform.CodeOf(err) != platform.CodeInvalid {
 			t.Errorf("%+v: error is %v", bad, err)
 		}
 	}
-	if _, err := scaled(types, nil); err == nil {
+	if _, err := scaled(types, nil, 10); err == nil {
 		t.Error("no change at all was accepted")
 	}
-	got, err := scaled(types, []platform.ProcessType{{Name: "web", Amount: 2}})
+	got, err := scaled(types, []platform.ProcessType{{Name: "web", Amount: 2}}, 2)
 	if err != nil || got[0].Amount != 2 || got[0].Size != "M" {
 		t.Errorf("web:2 gives %+v, %v", got, err)
 	}

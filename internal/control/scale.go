@@ -24,7 +24,7 @@ func (c *Control) Scale(ctx context.Context, user platform.User, appID string, c
 	if err != nil {
 		return nil, nil, fmt.Errorf("cannot read the formation: %w", err)
 	}
-	after, err := scaled(before, changes)
+	after, err := scaled(before, changes, c.MaxContainers)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -59,8 +59,9 @@ func (c *Control) Scale(ctx context.Context, user platform.User, appID string, c
 
 // Private
 
-// scaled applies changes to a formation, or says what is wrong with them.
-func scaled(before []platform.ProcessType, changes []platform.ProcessType) ([]platform.ProcessType, error) {
+// scaled applies changes to a formation, or says what is wrong with them. No
+// type gets more than limit containers.
+func scaled(before, changes []platform.ProcessType, limit int) ([]platform.ProcessType, error) {
 	if len(changes) == 0 {
 		return nil, platform.Invalid("containers", "must name at least one process type, such as web:2")
 	}
@@ -70,8 +71,8 @@ func scaled(before []platform.ProcessType, changes []platform.ProcessType) ([]pl
 		if i < 0 {
 			return nil, platform.Invalid("containers", "the app has no process type %q; it has: %s (new types appear with a deployment)", ch.Name, typeNames(before))
 		}
-		if ch.Amount < 0 || ch.Amount > platform.MaxContainersPerType {
-			return nil, platform.Invalid("amount", "%s: must be 0 to %d (got %d)", ch.Name, platform.MaxContainersPerType, ch.Amount)
+		if ch.Amount < 0 || ch.Amount > limit {
+			return nil, platform.Invalid("amount", "%s: must be 0 to %d (got %d)", ch.Name, limit, ch.Amount)
 		}
 		if ch.Size != "" {
 			if _, err := platform.SizeByName(ch.Size); err != nil {

@@ -38,7 +38,8 @@ func ValidateProcessType(name string) error {
 	return nil
 }
 
-// MaxContainersPerType is the ceiling of a formation entry (FS-5).
+// MaxContainersPerType is the ceiling of a formation entry (FS-5), unless the
+// operator sets another one; it is never above MaxMembers.
 const MaxContainersPerType = 10
 
 // ProcessType is one line of an app's formation.

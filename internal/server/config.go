@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/atollhq/atoll/internal/platform"
 )
 
 // Config is the configuration of a server: the fields of the config file,
@@ -57,6 +59,8 @@ type Config struct {
 	BPFFS string `yaml:"bpffs"`
 	// Logger is the path of the atoll-logger program; empty: beside atoll.
 	Logger string `yaml:"logger"`
+	// MaxContainers is the most containers that a process type may have.
+	MaxContainers int `yaml:"max_containers"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `yaml:"log_level"`
 }
@@ -72,7 +76,7 @@ func DefaultConfig() Config {
 		BaseDomain: "atoll.localhost", Region: "local", Node: node,
 		APIListen: "127.0.0.1:7000", HTTPListen: ":80",
 		OutsidePrefix: "172.17.0.0/16", OutsideMTU: "1500", ResolvConf: "/etc/resolv.conf",
-		CgroupParent: "/atoll", BPFFS: "/run/atoll/bpf", LogLevel: "info",
+		CgroupParent: "/atoll", BPFFS: "/run/atoll/bpf", LogLevel: "info", MaxContainers: platform.MaxContainersPerType,
 	}
 }
 
@@ -132,6 +136,9 @@ func (c *Config) Validate() error {
 	}
 	if !strings.HasPrefix(c.CgroupParent, "/") || strings.Contains(c.CgroupParent, "..") {
 		errs = append(errs, fmt.Errorf("cgroup_parent %q must begin with / and not lead upwards", c.CgroupParent))
+	}
+	if c.MaxContainers < 1 || c.MaxContainers > platform.MaxMembers {
+		errs = append(errs, fmt.Errorf("max_containers must be 1 to %d, the containers that a private network has room for (it is %d)", platform.MaxMembers, c.MaxContainers))
 	}
 	if c.Region == "" || c.Node == "" {
 		errs = append(errs, errors.New("region and node must not be empty"))

@@ -170,7 +170,7 @@ func (s *machine) openControl(ctx context.Context) (err error) {
 	s.control = control.New(control.Config{
 		Store: s.store, Reconciler: s.reconciler, Pipeline: s.pipeline, Directory: s.directory, Policies: s.policies,
 		EndOneOffs: s.oneOffs.EndAll, Signal: s.engine.Signal, Roster: s.roster,
-		BaseDomain: s.cfg.BaseDomain, Forget: s.forgetApp, Log: s.log,
+		BaseDomain: s.cfg.BaseDomain, MaxContainers: s.cfg.MaxContainers, Forget: s.forgetApp, Log: s.log,
 	})
 	s.closers = append(s.closers, func() error { s.pipeline.Close(); s.control.Close(); return nil })
 	if err := s.control.Recover(ctx); err != nil {
