@@ -6,4 +6,8 @@ import (
 	"github.com/atollhq/atoll/e2e/rig"
 )
 
-func TestMain(m *testing.M) { rig.Main(m, rig.Options{}) }
+// A type may have as many containers as a network: the test of a full one then
+// needs two apps instead of a hundred.
+func TestMain(m *testing.M) {
+	rig.Main(m, rig.Options{ServerArgs: []string{"--max-containers", "1022"}})
+}

@@ -72,7 +72,7 @@ func (a App) Must(t testing.TB, args ...string) string {
 
 func (a App) Read(t testing.TB, v any, args ...string) {
 	t.Helper()
-	a.Machine.read(t, v, append(args, "-a", a.Name)...)
+	a.Machine.Read(t, v, append(args, "-a", a.Name)...)
 }
 
 // URL is the public address of a path that begins with "/".

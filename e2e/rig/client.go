@@ -70,8 +70,8 @@ func (m *Machine) Must(t testing.TB, args ...string) string {
 	return r.Stdout
 }
 
-// read runs a command that has to work and reads its JSON into v.
-func (m *Machine) read(t testing.TB, v any, args ...string) {
+// Read runs a command that has to work and reads its JSON into v.
+func (m *Machine) Read(t testing.TB, v any, args ...string) {
 	t.Helper()
 	out := m.Must(t, append(args, "--json")...)
 	if err := json.Unmarshal([]byte(out), v); err != nil {

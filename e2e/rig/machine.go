@@ -250,6 +250,16 @@ func removeData(dir string) error {
 	return os.RemoveAll(dir)
 }
 
+// PID is the server's process, 0 while there is none.
+func (m *Machine) PID() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.server == nil {
+		return 0
+	}
+	return m.server.Pid
+}
+
 // RunDir is the server's run folder, DataDir its data folder.
 func (m *Machine) RunDir() string  { return m.run }
 func (m *Machine) DataDir() string { return m.data }

@@ -20,9 +20,9 @@ func (t *tool) scaleCommand() *cobra.Command {
 size and command. With arguments, change it and wait until the containers run.
 
 AMOUNT is 0 to 10, unless the operator set another limit; 0 stops the type. SIZE
-is one of S, M, L, XL, 2XL and 3XL; without it the size stays. Types that are not named stay as they are. An app
-that serves nothing to the outside is scaled to web:0, also before its first
-deployment.
+is one of S, M, L, XL, 2XL and 3XL; without it the size stays. Types that are
+not named stay as they are. An app that serves nothing to the outside is scaled
+to web:0, also before its first deployment.
 
 ` + appHelp,
 		Example: `  atoll scale

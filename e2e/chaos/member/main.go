@@ -4,6 +4,7 @@
 //	member serve                  answer HTTP on the private name, port 3000
 //	member load NAME RATE EVERY   send RATE requests each second to NAME, port
 //	                              3000, asking for the name every EVERY
+//	member reach N SUFFIX         connect to 1.SUFFIX to N.SUFFIX, port 3000
 package main
 
 import (
@@ -39,5 +40,12 @@ func run(args []string) error {
 		}
 		return load(args[1], rate, every)
 	}
-	return fmt.Errorf("usage: member serve | load NAME RATE EVERY (got %q)", args)
+	if len(args) == 3 && args[0] == "reach" {
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		return reach(n, args[2])
+	}
+	return fmt.Errorf("usage: member serve | load NAME RATE EVERY | reach N SUFFIX (got %q)", args)
 }
