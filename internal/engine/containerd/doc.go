@@ -26,6 +26,10 @@
 // which nobody would ever read: the next process ends it at once, as the
 // loss of a line does with what runs in a terminal.
 //
+// Up to ten containers share a shim, the process of containerd's that holds
+// them; those of one process type are spread over several (group.go says how
+// and why).
+//
 // # Guarantees
 //
 //   - Neither the death of this process nor of containerd ends a container or

@@ -75,6 +75,7 @@ type Engine struct {
 	images *imageCache
 	lock   *os.File
 	slots  chan struct{}
+	groups groupLocks
 	log    *slog.Logger
 
 	// ctx ends with Close; all goroutines are counted in work.
@@ -135,11 +136,17 @@ func (e *Engine) Apply(_ context.Context, w platform.Workload) error {
 			k.setGroup(w.Group)
 		}
 	}
+	var missing []int
 	for _, n := range w.Numbers {
 		if !held[n] {
 			held[n] = true
-			e.add(newKeeper(e, newRecord(w, n, e.cfg.Node, time.Now())), nil)
+			missing = append(missing, n)
 		}
+	}
+	for i, group := range e.chooseGroups(w, len(missing)) {
+		r := newRecord(w, missing[i], e.cfg.Node, time.Now())
+		r.Group = group
+		e.add(newKeeper(e, r), nil)
 	}
 	return nil
 }

@@ -66,6 +66,7 @@ func TestAdapter(t *testing.T) {
 	t.Run("a group reaches containers that run", func(t *testing.T) { testRegroup(t, m) })
 	t.Run("the cgroup has the limits", func(t *testing.T) { testCgroup(t, m) })
 	t.Run("a container whose shim is killed starts again", func(t *testing.T) { testShimKilled(t, m) })
+	t.Run("containers share a shim and outlive each other", func(t *testing.T) { testGroup(t, m) })
 	t.Run("one engine per folder", func(t *testing.T) { testLock(t, m) })
 	t.Run("leftover jobs and sandboxes are removed", func(t *testing.T) { testLeftovers(t, m) })
 	t.Run("after a restart of the machine all starts again", func(t *testing.T) { testReboot(t, m) })

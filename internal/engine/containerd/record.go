@@ -26,6 +26,8 @@ type record struct {
 	// Root and User come from the image, so that a restart works without it.
 	Root string
 	User user
+	// Group is who shares its shim, "" for a container that is alone with it.
+	Group string
 	// Attempt counts starts; each has a file system of its own.
 	Attempt int
 	// Streak counts crashes in a row.

@@ -42,7 +42,9 @@ type plan struct {
 	cgroup   string
 	// netns is the path of a network namespace; "" means a new one with
 	// nothing but lo.
-	netns  string
+	netns string
+	// group is the shim's, see group.go.
+	group  string
 	mounts []specs.Mount
 	// terminal gives the process one; width and height may be 0.
 	terminal      bool
@@ -64,6 +66,7 @@ func (h host) instanceSpec(r record, entry []string, cgroup string, mounts []spe
 		hostname: platform.Hostname(w.AppName, w.Type, r.Instance.Number),
 		cgroup:   cgroup,
 		netns:    r.Instance.NetnsPath,
+		group:    r.Group,
 		mounts:   mounts,
 		memory:   w.Size.Memory,
 		pids:     w.Size.PIDs,
@@ -113,6 +116,9 @@ func (h host) spec(p plan) *specs.Spec {
 	if p.terminal {
 		s.Process.Terminal = true
 		s.Process.ConsoleSize = &specs.Box{Width: uint(cmp.Or(p.width, 80)), Height: uint(cmp.Or(p.height, 24))}
+	}
+	if p.group != "" {
+		s.Annotations = map[string]string{groupAnnotation: p.group}
 	}
 	// Without capabilities the profile refuses every system call that makes
 	// a namespace, user namespaces included; clone3, whose flags seccomp

@@ -183,14 +183,18 @@ func (e *Engine) startTask(ctx context.Context, id string, io cio.Creator) (clie
 	if err != nil {
 		return nil, fmt.Errorf("cannot load the container: %w", err)
 	}
-	task, err := c.NewTask(ctx, io)
+	create := func() (client.Task, error) {
+		defer e.hold(id)()
+		return c.NewTask(ctx, io)
+	}
+	task, err := create()
 	// After the death of a shim containerd says that there is no task while
 	// it is still clearing away.
 	for errdefs.IsAlreadyExists(err) && pause(ctx, 100*time.Millisecond) {
 		if err := e.deleteTask(ctx, id); err != nil {
 			return nil, fmt.Errorf("cannot remove the former process: %w", err)
 		}
-		task, err = c.NewTask(ctx, io)
+		task, err = create()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot create the process: %s", tidy(err))
@@ -247,6 +251,7 @@ func (e *Engine) deleteTask(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	defer e.hold(id)()
 	if _, err := task.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
