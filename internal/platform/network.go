@@ -20,3 +20,11 @@ const (
 	OutsideInterface = "eth0"
 	PrivateInterface = "pn0"
 )
+
+// NearlyFull reports whether a network with that many members is to be warned
+// about: 80 % of its addresses are taken.
+func NearlyFull(members int) bool { return members*100 >= MaxMembers*80 }
+
+// HasRoom reports whether a warning is over. It leaves a gap to NearlyFull, in
+// which replacements can go up and down without another warning for each.
+func HasRoom(members int) bool { return members*100 < MaxMembers*70 }

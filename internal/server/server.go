@@ -209,6 +209,7 @@ func (s *machine) serve(ctx context.Context) error {
 	g.Go(func() error { return routes.Serve(ctx, edge) })
 	g.Go(func() error { return s.oneOffs.Run(ctx) })
 	g.Go(func() error { return s.oneOffs.RunSchedule(ctx) })
+	g.Go(func() error { s.control.WatchNetworks(ctx); return nil })
 	g.Go(func() error { return s.serveAPI(ctx) })
 	s.log.Info("Traffic and names are served", "http", s.cfg.HTTPListen, "domain", s.cfg.BaseDomain, "node", s.cfg.Node)
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
