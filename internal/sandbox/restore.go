@@ -137,17 +137,20 @@ func (m *Manager) resting() ([]Sandbox, error) {
 	var out []Sandbox
 	for _, path := range paths {
 		info, err := os.Stat(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // another removal found it old, too
+		}
 		if err != nil {
 			return nil, err
 		}
 		text, err := os.ReadFile(path)
-		if err != nil {
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
 		var s Sandbox
 		if m.cfg.Now().Sub(info.ModTime()) < privnet.MinRest && json.Unmarshal(text, &s) == nil {
 			out = append(out, s)
-		} else if err := os.Remove(path); err != nil {
+		} else if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return nil, err
 		}
 	}
