@@ -188,9 +188,9 @@ func (e *Engine) startTask(ctx context.Context, id string, io cio.Creator) (clie
 		return c.NewTask(ctx, io)
 	}
 	task, err := create()
-	// After the death of a shim containerd says that there is no task while
-	// it is still clearing away.
-	for errdefs.IsAlreadyExists(err) && pause(ctx, 100*time.Millisecond) {
+	// After the death of a shim, or of this process in the middle of a start,
+	// containerd says that there is no task while it is still clearing away.
+	for isInTheWay(err) && pause(ctx, 100*time.Millisecond) {
 		if err := e.deleteTask(ctx, id); err != nil {
 			return nil, fmt.Errorf("cannot remove the former process: %w", err)
 		}
@@ -203,6 +203,12 @@ func (e *Engine) startTask(ctx context.Context, id string, io cio.Creator) (clie
 		return nil, fmt.Errorf("cannot start the process: %s", tidy(err))
 	}
 	return task, nil
+}
+
+// isInTheWay reports whether a process could not be created because of what
+// is left of a former one.
+func isInTheWay(err error) bool {
+	return errdefs.IsAlreadyExists(err) || err != nil && strings.Contains(err.Error(), "failed to start shim: mkdir") && strings.Contains(err.Error(), "file exists")
 }
 
 // tidy drops the layers of prefixes that shim and runc put before what
