@@ -177,8 +177,10 @@ func (r *oneOffs) terminal(t *testing.T) {
 	resize(t, person, 100, 30)
 	s.send("while [ \"$(stty size)\" != '30 100' ]; do sleep 0.1; done; echo resized=yes\r")
 	s.await("resized=yes\r\n")
-	s.send("sleep 1000\r")
+	s.send("sh -c 'echo asleep=$((1+1)); exec sleep 1000'\r")
+	s.await("asleep=2")
 	s.send("\x03") // only the command in front ends
+	s.await("^C")
 	s.send("echo status=$?\r")
 	s.await("status=130")
 	s.send("exit 9\r")
