@@ -69,14 +69,17 @@ func bind(flags *pflag.FlagSet, target *server.Config, defaults server.Config) {
 		flags.StringVar(s.field(target), s.flag, *s.field(&defaults), s.help)
 	}
 	flags.IntVar(&target.MaxContainers, "max-containers", defaults.MaxContainers, "the most containers of a process type")
+	flags.StringSliceVar(&target.AllowPrivate, "allow-private", nil, "private ranges around the machine that containers may reach by eth0 (default: none)")
 	flags.StringSliceVar(&target.TrustedProxies, "trusted-proxies", nil, "ranges whose X-Forwarded-* headers are believed")
 }
 
 func override(c *server.Config, given server.Config, flag string) {
-	if flag == "trusted-proxies" {
+	switch flag {
+	case "trusted-proxies":
 		c.TrustedProxies = given.TrustedProxies
-	}
-	if flag == "max-containers" {
+	case "allow-private":
+		c.AllowPrivate = given.AllowPrivate
+	case "max-containers":
 		c.MaxContainers = given.MaxContainers
 	}
 	for _, s := range settings {

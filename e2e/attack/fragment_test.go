@@ -13,8 +13,9 @@ import (
 func (s *siege) fragments(to netip.Addr, reason string) (attacks []attack) {
 	own := s.attacker.eth0
 	const unit = 8 // of offsets
+	var id uint16
 	piece := func(at int, more bool, body string) []byte {
-		p := packet{from: own, to: to, protocol: unix.IPPROTO_UDP, id: 77, fragment: uint16(at / unit), body: []byte(body)}
+		p := packet{from: own, to: to, protocol: unix.IPPROTO_UDP, id: id, fragment: uint16(at / unit), body: []byte(body)}
 		if more {
 			p.fragment |= moreFragments
 		}
@@ -24,8 +25,14 @@ func (s *siege) fragments(to netip.Addr, reason string) (attacks []attack) {
 		return string(datagram(5000, servicePort, []byte(mark+strings.Repeat(".", 64))))
 	}
 	add := func(name string, whole int, frames func(text string) [][]byte) {
-		a := attack{name: "fragments to " + to.String() + ": " + name, link: "eth0", reason: "eth0 " + reason, routed: true, whole: whole}
-		a.frames = func(mark string) [][]byte { return frames(text(mark)) }
+		a := attack{name: "fragments to " + to.String() + ": " + name, link: "eth0", reason: "eth0 " + reason, routed: true, whole: whole, once: true}
+		a.frames = func(mark string) (all [][]byte) {
+			for range times {
+				id++ // each a packet of its own
+				all = append(all, frames(text(mark))...)
+			}
+			return all
+		}
 		attacks = append(attacks, a)
 	}
 	add("in order", 2, func(text string) [][]byte { return [][]byte{piece(0, true, text[:48]), piece(48, false, text[48:])} })

@@ -82,16 +82,7 @@ func (s *siege) privateSpoofs() []attack {
 func (s *siege) privateARP() []attack {
 	own, target, third := s.attacker.pn0, s.neighbour.pn0, s.frontend.pn0
 	from, to := privateMAC(own), privateMAC(target)
-	everybody, all := broadcastMAC, netip.MustParsePrefix("10.240.0.0/22")
-	sweep := s.one("ARP for addresses nobody has", "arp-unknown", nil)
-	sweep.once, sweep.frames = true, func(mark string) (frames [][]byte) {
-		for a := all.Addr().Next(); all.Contains(a.Next()); a = a.Next() {
-			if !slices.Contains([]netip.Addr{own, target, third}, a) {
-				frames = append(frames, frame(everybody, from, typeARP, arp(1, from, own, make([]byte, 6), a, mark)))
-			}
-		}
-		return frames
-	}
+	everybody := broadcastMAC
 	return []attack{
 		s.one("ARP request in another's name", "arp-forged", func(mark string) []byte {
 			return frame(everybody, from, typeARP, arp(1, from, third, make([]byte, 6), target, mark))
@@ -111,8 +102,24 @@ func (s *siege) privateARP() []attack {
 		s.one("gratuitous ARP from another's MAC", "spoofed-mac", func(mark string) []byte {
 			return frame(everybody, to, typeARP, arp(1, from, target, make([]byte, 6), target, mark))
 		}),
-		sweep,
+		s.privateSweep(),
 	}
+}
+
+// privateSweep asks for every address that nobody has.
+func (s *siege) privateSweep() attack {
+	own, all := s.attacker.pn0, netip.MustParsePrefix("10.240.0.0/22")
+	from := privateMAC(own)
+	sweep := s.one("ARP for addresses nobody has", "arp-unknown", nil)
+	sweep.once, sweep.frames = true, func(mark string) (frames [][]byte) {
+		for a := all.Addr().Next(); all.Contains(a.Next()); a = a.Next() {
+			if !slices.Contains([]netip.Addr{own, s.neighbour.pn0, s.frontend.pn0}, a) {
+				frames = append(frames, frame(broadcastMAC, from, typeARP, arp(1, from, own, make([]byte, 6), a, mark)))
+			}
+		}
+		return frames
+	}
+	return sweep
 }
 
 func (s *siege) privateGroups() []attack {

@@ -35,6 +35,12 @@ func (n *Network) ensureBridge() error {
 			return fmt.Errorf("cannot set the MTU of the bridge %s to %d: %w", n.cfg.Bridge, n.cfg.MTU, err)
 		}
 	}
+	// The rules let nothing but this MAC be talked to.
+	if mac := hardwareAddr(n.Gateway()); link.Attrs().HardwareAddr.String() != mac.String() {
+		if err := n.links.LinkSetHardwareAddr(link, mac); err != nil {
+			return fmt.Errorf("cannot set the MAC of the bridge %s: %w", n.cfg.Bridge, err)
+		}
+	}
 	if err := n.ensureAddress(link); err != nil {
 		return err
 	}

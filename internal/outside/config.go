@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -14,6 +15,21 @@ var privatePrefix = netip.MustParsePrefix("10.240.0.0/22")
 
 // metadataPrefix has the address at which clouds tell a machine its secrets.
 var metadataPrefix = netip.MustParsePrefix("169.254.0.0/16")
+
+// surroundings are the ranges in which a machine's own network may be.
+var surroundings = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16"),
+}
+
+// What one container may take of what all share.
+const (
+	// maxConnections are those open at the same time, through the node or to
+	// it. The machine's table has room for 65536 or more.
+	maxConnections = 4096
+	// maxQuestions are those of DNS by UDP, per second; as many again at once.
+	maxQuestions = 2000
+)
 
 // special ranges mean something else than a network of containers.
 var special = []struct {
@@ -49,6 +65,10 @@ func (c *Config) complete() {
 		c.Log = slog.Default()
 	}
 	c.Prefix = c.Prefix.Masked()
+	c.AllowPrivate = slices.Clone(c.AllowPrivate)
+	for i, p := range c.AllowPrivate {
+		c.AllowPrivate[i] = p.Masked()
+	}
 }
 
 func (c Config) validate() error {
@@ -65,6 +85,11 @@ func (c Config) validate() error {
 	}
 	if c.MTU < minMTU || c.MTU > maxMTU {
 		return fmt.Errorf("the outside network's MTU of %d is not between %d and %d", c.MTU, minMTU, maxMTU)
+	}
+	for _, p := range c.AllowPrivate {
+		if !p.IsValid() || !p.Addr().Is4() || p.Overlaps(c.Prefix) || p.Overlaps(privatePrefix) || p.Overlaps(metadataPrefix) {
+			return fmt.Errorf("containers cannot be allowed to reach %s: it must be an IPv4 range such as 192.168.1.0/24, without any of %s, %s and %s", p, c.Prefix, privatePrefix, metadataPrefix)
+		}
 	}
 	for _, p := range c.PublicPorts {
 		if p == 0 {

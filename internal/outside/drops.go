@@ -15,9 +15,14 @@ const (
 	// DropBypass: a packet that went around the bridge, by a link-local group
 	// address.
 	DropBypass = "bypass"
-	// DropPrivate: to an address of a private network.
+	// DropGroup: a broadcast or multicast frame that is no ARP.
+	DropGroup = "group"
+	// DropOptions: with IP options, such as a source route.
+	DropOptions = "options"
+	// DropPrivate: to an address of a private network, or to a private range
+	// that is not allowed.
 	DropPrivate = "private"
-	// DropNeighbour: to another container.
+	// DropNeighbour: to another container, or to no MAC but the gateway's.
 	DropNeighbour = "neighbour"
 	// DropMetadata: to a link-local address, such as 169.254.169.254.
 	DropMetadata = "metadata"
@@ -28,6 +33,10 @@ const (
 	DropNode = "node"
 	// DropOutput: from the node to a container's port that is not public.
 	DropOutput = "output"
+	// DropConnections: one more connection than a container may have open.
+	DropConnections = "connections"
+	// DropQuestions: more DNS questions than a container may ask in a second.
+	DropQuestions = "questions"
 )
 
 // Drops returns how many packets were dropped since the rules were first
@@ -52,7 +61,7 @@ func (n *Network) Drops(ctx context.Context) (map[string]uint64, error) {
 		}
 		for _, item := range answer.Nftables {
 			if item.Counter != nil {
-				drops[item.Counter.Name] = item.Counter.Packets
+				drops[item.Counter.Name] += item.Counter.Packets
 			}
 		}
 	}

@@ -146,7 +146,11 @@ func TestOpeningAgainInterruptsNothing(t *testing.T) {
 		}
 	}()
 	exchanges := 0
+	// Not faster than a container may ask.
+	pace := time.NewTicker(time.Millisecond)
+	defer pace.Stop()
 	for done := false; !done; exchanges++ {
+		<-pace.C
 		select {
 		case <-opened:
 			done = true

@@ -32,6 +32,9 @@ type Config struct {
 	// PublicPorts are TCP ports of the node that containers may reach like
 	// anybody on the internet; nil means 80 and 443, empty means none.
 	PublicPorts []uint16
+	// AllowPrivate are ranges of private addresses (RFC 1918, 100.64.0.0/10)
+	// that containers may reach; nil means none. They must not overlap.
+	AllowPrivate []netip.Prefix
 	// Log gets a line for each thing changed or repaired; nil means
 	// slog.Default().
 	Log *slog.Logger

@@ -24,20 +24,39 @@ table bridge {{.Table}} {
 	set ports { type ifname . ether_addr . ipv4_addr; }
 	counter spoofed { }
 	counter protocol { }
+	counter neighbour { }
+	counter group { }
+	counter options { }
 	chain prerouting { type filter hook prerouting priority -300; policy accept; }
+	chain arp_of_container { }
+	chain ip_of_container { }
 }
 flush chain bridge {{.Table}} prerouting
+flush chain bridge {{.Table}} arp_of_container
+flush chain bridge {{.Table}} ip_of_container
 table bridge {{.Table}} {
 	chain prerouting {
 		iifname != "{{.Port}}*" accept
-		ether type ip iifname . ether saddr . ip saddr @ports accept
-		ether type arp iifname . arp saddr ether . arp saddr ip @ports iifname . ether saddr . arp saddr ip @ports accept
+		ether type ip iifname . ether saddr . ip saddr @ports goto ip_of_container
+		ether type arp iifname . arp saddr ether . arp saddr ip @ports iifname . ether saddr . arp saddr ip @ports goto arp_of_container
 		ether type { ip, arp } counter name spoofed drop
 		counter name protocol drop
+	}
+	chain arp_of_container {
+		arp daddr ip != {{.Gateway}} counter name neighbour drop
+		ether daddr { {{.GatewayMAC}}, ff:ff:ff:ff:ff:ff } accept
+		counter name neighbour drop
+	}
+	chain ip_of_container {
+		ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 counter name group drop
+		ether daddr != {{.GatewayMAC}} counter name neighbour drop
+		ip hdrlength != 5 counter name options drop
 	}
 }
 table ip {{.Table}} {
 	set public { type ipv4_addr . inet_service; }
+	set connecting { type ipv4_addr; size 65535; flags dynamic; }
+	set asking { type ipv4_addr; size 65535; flags dynamic; timeout 1m; }
 	counter bypass { }
 	counter private { }
 	counter neighbour { }
@@ -45,6 +64,9 @@ table ip {{.Table}} {
 	counter inbound { }
 	counter node { }
 	counter output { }
+	counter connections { }
+	counter questions { }
+	chain connection { }
 	chain raw_prerouting { type filter hook prerouting priority raw; policy accept; }
 	chain raw_output { type filter hook output priority raw; policy accept; }
 	chain input { type filter hook input priority filter; policy accept; }
@@ -52,6 +74,7 @@ table ip {{.Table}} {
 	chain output { type filter hook output priority filter; policy accept; }
 	chain postrouting { type nat hook postrouting priority srcnat; policy accept; }
 }
+flush chain ip {{.Table}} connection
 flush chain ip {{.Table}} raw_prerouting
 flush chain ip {{.Table}} raw_output
 flush chain ip {{.Table}} input
@@ -63,6 +86,7 @@ table ip {{.Table}} {
 		iifname "{{.Port}}*" counter name bypass drop
 		iifname != { "{{.Bridge}}", "lo" } ip saddr {{.Prefix}} counter name inbound drop
 		iifname != { "{{.Bridge}}", "lo" } ip daddr {{.Prefix}} counter name inbound drop
+		iifname "{{.Bridge}}" udp dport 53 update @asking { ip saddr limit rate over {{.Questions}}/second burst {{.Questions}} packets } counter name questions drop
 		iifname "{{.Bridge}}" ip daddr {{.Gateway}} udp dport 53 notrack
 	}
 	chain raw_output {
@@ -71,20 +95,26 @@ table ip {{.Table}} {
 	chain input {
 		iifname != "{{.Bridge}}" accept
 		ip daddr {{.Gateway}} udp dport 53 accept
-		ip daddr {{.Gateway}} tcp dport 53 accept
 		ct state established,related accept
+		ip daddr {{.Gateway}} tcp dport 53 goto connection
 {{- if .Public}}
-		tcp dport { {{.Public}} } accept
+		tcp dport { {{.Public}} } goto connection
 {{- end}}
 		counter name node drop
 	}
 	chain forward {
 		iifname "{{.Bridge}}" oifname "{{.Bridge}}" counter name neighbour drop
-		iifname "{{.Bridge}}" ip daddr {{.Private}} counter name private drop
 		iifname "{{.Bridge}}" ip daddr {{.Prefix}} counter name neighbour drop
+		iifname "{{.Bridge}}" ip daddr {{.Private}} counter name private drop
 		iifname "{{.Bridge}}" ip daddr {{.Metadata}} counter name metadata drop
+		iifname "{{.Bridge}}" ip daddr { {{.Surroundings}} } {{with .Allowed}}ip daddr != { {{.}} } {{end}}counter name private drop
+		iifname "{{.Bridge}}" ct state new goto connection
 		oifname "{{.Bridge}}" ct state established,related accept
 		oifname "{{.Bridge}}" counter name inbound drop
+	}
+	chain connection {
+		add @connecting { ip saddr ct count over {{.Connections}} } counter name connections drop
+		accept
 	}
 	chain output {
 		oifname != "{{.Bridge}}" accept
@@ -117,14 +147,12 @@ func (n *Network) installRulesAndSets(ctx context.Context) error {
 }
 
 func (n *Network) install(ctx context.Context, sets string) error {
-	public := make([]string, 0, len(n.cfg.PublicPorts))
-	for _, p := range n.cfg.PublicPorts {
-		public = append(public, fmt.Sprint(p))
-	}
 	var text bytes.Buffer
 	err := rules.Execute(&text, map[string]any{
 		"Table": table, "Port": portPrefix, "Bridge": n.cfg.Bridge, "Gateway": n.Gateway(), "Prefix": n.cfg.Prefix,
-		"Private": privatePrefix, "Metadata": metadataPrefix, "Public": strings.Join(public, ", "),
+		"GatewayMAC": hardwareAddr(n.Gateway()), "Private": privatePrefix, "Metadata": metadataPrefix,
+		"Surroundings": list(surroundings), "Allowed": list(n.cfg.AllowPrivate), "Public": list(n.cfg.PublicPorts),
+		"Connections": maxConnections, "Questions": maxQuestions,
 	})
 	if err != nil {
 		return fmt.Errorf("cannot write the firewall rules: %w", err)
@@ -133,6 +161,15 @@ func (n *Network) install(ctx context.Context, sets string) error {
 		return fmt.Errorf("cannot install the firewall rules: %w", err)
 	}
 	return nil
+}
+
+// list is a list as nft reads it, without the braces.
+func list[T any](of []T) string {
+	words := make([]string, len(of))
+	for i, v := range of {
+		words[i] = fmt.Sprint(v)
+	}
+	return strings.Join(words, ", ")
 }
 
 func (n *Network) removeRules(ctx context.Context) error {

@@ -48,6 +48,9 @@ type Config struct {
 	// OutsideMTU is how large packets of eth0 in containers may be, in bytes.
 	// It counts for containers that start from then on.
 	OutsideMTU string `yaml:"outside_mtu"`
+	// AllowPrivate are private ranges around the machine that containers may
+	// reach by eth0 (CIDR).
+	AllowPrivate []string `yaml:"allow_private"`
 	// ResolvConf is where the upstream resolvers are read from.
 	ResolvConf string `yaml:"resolv_conf"`
 	// Containerd is the socket of a running containerd; empty: a private
@@ -131,6 +134,9 @@ func (c *Config) Validate() error {
 	if _, err := c.outsideMTU(); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := ranges("allow_private", c.AllowPrivate); err != nil {
+		errs = append(errs, err)
+	}
 	if _, err := c.trustedProxies(); err != nil {
 		errs = append(errs, err)
 	}
@@ -163,11 +169,16 @@ func (c Config) outsideMTU() (int, error) {
 }
 
 func (c Config) trustedProxies() ([]netip.Prefix, error) {
+	return ranges("trusted_proxies", c.TrustedProxies)
+}
+
+// ranges reads the ranges of a setting.
+func ranges(setting string, texts []string) ([]netip.Prefix, error) {
 	var out []netip.Prefix
-	for _, text := range c.TrustedProxies {
+	for _, text := range texts {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("trusted_proxies: %q is no range such as 192.0.2.0/24", text)
+			return nil, fmt.Errorf("%s: %q is no range such as 192.0.2.0/24", setting, text)
 		}
 		out = append(out, p)
 	}

@@ -47,7 +47,11 @@ func openNode(cfg Config, r *roster.Roster, d *directory.Directory, log *slog.Lo
 	if n.private, err = privnet.Open(privnet.Config{Netns: filepath.Join(cfg.RunDir, "netns", "switch"), BPFFS: cfg.BPFFS, Log: log}); err != nil {
 		return nil, err
 	}
-	if n.outside, err = outside.Open(outside.Config{Prefix: prefix, MTU: mtu, Log: log}); err != nil {
+	allowed, err := ranges("allow_private", cfg.AllowPrivate)
+	if err != nil {
+		return nil, err
+	}
+	if n.outside, err = outside.Open(outside.Config{Prefix: prefix, MTU: mtu, AllowPrivate: allowed, Log: log}); err != nil {
 		return nil, err
 	}
 	if n.sandboxes, err = sandbox.New(sandbox.Config{RunDir: cfg.RunDir, Outside: n.outside, Private: n.private, OutsidePrefix: prefix, Log: log}); err != nil {

@@ -1,0 +1,118 @@
+package attack
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/atollhq/atoll/e2e/attack/order"
+	"github.com/atollhq/atoll/e2e/rig"
+)
+
+// floodTime is how long each flood lasts.
+const floodTime = 2 * time.Second
+
+// What a flood may cost neighbours, compared with an attacker that only burns
+// as much of the CPU. The suite's machine has few CPUs and much to do beside:
+// a flood that hurts makes it hundreds of times as long, or lets it fail.
+const (
+	medianFactor = 10
+	tailFactor   = 25
+)
+
+// loads are what neighbours do meanwhile.
+func (s *siege) loads() map[string]struct {
+	who  party
+	load order.Load
+} {
+	type load = struct {
+		who  party
+		load order.Load
+	}
+	return map[string]load{
+		"private connections": {s.neighbour, order.Load{Kind: order.Echo, Target: at(s.frontend.pn0, 8080)}},
+		"names":               {s.strangers[0], order.Load{Kind: order.Resolve, Target: "172.17.0.1:53"}},
+		"the internet":        {s.strangers[1], order.Load{Kind: order.Fetch, Target: "198.51.100.10:80"}},
+	}
+}
+
+// measure is what neighbours find while the attacker does something.
+func (s *siege) measure(t *testing.T, by post, o order.Order) (sent int, found map[string]order.Exchanges) {
+	t.Helper()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	found = map[string]order.Exchanges{}
+	for name, l := range s.loads() {
+		l.load.Every, l.load.For = 5*time.Millisecond, floodTime
+		wg.Go(func() {
+			out, err := l.who.plain.try(order.Order{Load: &l.load})
+			mu.Lock()
+			defer mu.Unlock()
+			if found[name] = out.Exchanges; err != nil || out.Error != "" {
+				t.Errorf("cannot measure %s: %v %s", name, err, out.Error)
+			}
+		})
+	}
+	out, err := by.try(o)
+	wg.Wait()
+	if err != nil || out.Error != "" {
+		t.Fatalf("the flood failed: %v %s", err, out.Error)
+	}
+	return out.Sent, found
+}
+
+// floods are attacks by mere quantity.
+func (s *siege) floods(t *testing.T) {
+	flood := func(kind order.FloodKind, target string) order.Order {
+		return order.Order{Flood: &order.Flood{Kind: kind, Target: target, For: floodTime}}
+	}
+	_, quiet := s.measure(t, s.attacker.plain, flood(order.Spin, ""))
+	raw := func(a attack) order.Order {
+		o := a.order(newMark())
+		o.Raw.For, o.Raw.Times = floodTime, 1
+		return o
+	}
+	for _, f := range []struct {
+		name   string
+		by     post
+		order  order.Order
+		reason string // what must have been counted; empty when nothing needs to
+	}{
+		{"spoofed frames", s.attacker.granted, raw(s.privateSpoofs()[0]), "pn0 spoofed-ip"},
+		{"ARP requests by pn0", s.attacker.granted, raw(s.privateSweep()), "pn0 arp-unknown"},
+		{"ARP requests by eth0", s.attacker.granted, raw(s.outsideSweeps()[0]), "eth0 neighbour"},
+		{"frames to every address by eth0", s.attacker.granted, raw(s.outsideSweeps()[2]), "eth0 neighbour"},
+		{"flows (connection tracking)", s.attacker.plain, flood(order.Flows, "198.51.100.20:0"), "eth0 connections"},
+		{"connections", s.attacker.plain, flood(order.Connections, "198.51.100.10:80"), ""},
+		{"questions for names outside", s.attacker.plain, flood(order.Questions, "172.17.0.1:53"), "eth0 questions"},
+		{"questions for private names", s.attacker.plain, flood(order.PrivateQuestions, "172.17.0.1:53"), "eth0 questions"},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			before := readDrops(t, s.Machine)
+			sent, found := s.measure(t, f.by, f.order)
+			more := readDrops(t, s.Machine).since(before)
+			if f.reason != "" && more[f.reason] == 0 {
+				t.Errorf("counted: %s, want %s", more, f.reason)
+			}
+			for name, e := range found {
+				s.compare(t, name, quiet[name], e)
+			}
+			p := found["private connections"]
+			rig.Report(t, "attack: flood of "+f.name, "%d in %s, counted: %s; neighbours: %d failed, private p50 %s (quiet %s), p99 %s (quiet %s)", sent, floodTime, more,
+				p.Failed+found["names"].Failed+found["the internet"].Failed, short(p.P50), short(quiet["private connections"].P50), short(p.P99), short(quiet["private connections"].P99))
+		})
+	}
+}
+
+func short(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+
+func (s *siege) compare(t *testing.T, name string, quiet, now order.Exchanges) {
+	t.Helper()
+	t.Logf("%s: %d exchanges, p50 %s (quiet %s), p99 %s (quiet %s)", name, now.Count, short(now.P50), short(quiet.P50), short(now.P99), short(quiet.P99))
+	if now.Failed > 0 || now.Count == 0 {
+		t.Errorf("%s: %d of %d exchanges of a neighbour failed: %s", name, now.Failed, now.Count, now.Failure)
+	}
+	if now.P50 > medianFactor*quiet.P50 || now.P99 > tailFactor*quiet.P99 {
+		t.Errorf("%s: a neighbour waits p50 %s, p99 %s; %s and %s while it is quiet", name, now.P50, now.P99, quiet.P50, quiet.P99)
+	}
+}
