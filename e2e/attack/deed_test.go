@@ -2,6 +2,7 @@ package attack
 
 import (
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -40,11 +41,21 @@ func (s *siege) commit(t *testing.T, d deed) {
 			s.wantForbidden(t, o)
 			asApp = "EPERM"
 		} else {
-			asApp = "0 delivered, counted: " + s.witness(t, d, s.attacker.plain).String()
+			asApp = s.tryAsApp(t, d)
 		}
 		more := s.witness(t, d, s.attacker.granted)
 		rig.Report(t, "attack: "+d.name, "0 delivered; counted: %s; as an app: %s; the twin noticed", more, asApp)
 	})
+}
+
+// tryAsApp does what any process may try. Some kernels keep it to themselves
+// (source routes, for instance): then there is nothing to count.
+func (s *siege) tryAsApp(t *testing.T, d deed) string {
+	t.Helper()
+	if out := s.attacker.plain.do(t, d.order(newMark())); out.Error == "EPERM" {
+		return out.Error
+	}
+	return "0 delivered, counted: " + s.witness(t, d, s.attacker.plain).String()
 }
 
 // witness does it and checks that nothing arrived, and that it was counted.
@@ -53,6 +64,9 @@ func (s *siege) witness(t *testing.T, d deed, by post) (more drops) {
 	mark, before := newMark(), readDrops(t, s.Machine)
 	out := s.perform(t, d, by, mark)
 	for target, result := range out.Results {
+		if host, _, _ := net.SplitHostPort(target); host == s.attacker.pn0.String() || host == s.attacker.eth0.String() {
+			continue // the attacker's own service hears its broadcasts
+		}
 		if result == "connected" || strings.HasPrefix(result, "answer: ") {
 			t.Errorf("%s: %s", target, result)
 		}

@@ -17,6 +17,7 @@ import (
 type sniffer struct {
 	who  string // "neighbour pn0"
 	file *os.File
+	done chan struct{} // closed when nobody reads any more
 
 	mu    sync.Mutex
 	marks map[string]int
@@ -66,10 +67,16 @@ func sniff(t testing.TB, who, path, link string) *sniffer {
 		}
 		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: i.Index})
 	})
-	done := make(chan struct{})
-	go func() { s.read(); close(done) }()
-	t.Cleanup(func() { s.file.Close(); <-done })
+	s.done = make(chan struct{})
+	go func() { s.read(); close(s.done) }()
+	t.Cleanup(s.close)
 	return s
+}
+
+// close stops looking; again is fine.
+func (s *sniffer) close() {
+	s.file.Close()
+	<-s.done
 }
 
 func (s *sniffer) read() {

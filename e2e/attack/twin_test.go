@@ -36,9 +36,10 @@ func (s *siege) openTwin(t *testing.T) twin {
 		ip route add 10.240.0.0/22 dev pn0; ip route add default via GATEWAY`))
 	script(t, b, words.Replace(`
 		ip link set lo up
-		ip addr add GATEWAY/16 dev eth0
+		ip addr add GATEWAY/16 dev eth0; ip addr add 10.240.3.253/32 dev pn0
 		ip link set pn0 up; ip link set eth0 up
 		ip route add 10.240.0.0/22 dev pn0
+		ip neigh add PN0 lladdr PNMAC dev pn0; ip neigh add ETH0 lladdr ETHMAC dev eth0
 		ip route add local default dev lo table 100
 		ip rule add iif pn0 lookup 100; ip rule add iif eth0 lookup 100
 		nft add table ip every

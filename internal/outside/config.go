@@ -27,8 +27,10 @@ const (
 	// maxConnections are those open at the same time, through the node or to
 	// it. The machine's table has room for 65536 or more.
 	maxConnections = 4096
-	// maxQuestions are those of DNS by UDP, per second; as many again at once.
+	// maxQuestions are those of DNS by UDP, per second.
 	maxQuestions = 2000
+	// maxQuestionsAtOnce must be less than the resolver's socket holds.
+	maxQuestionsAtOnce = 250
 )
 
 // special ranges mean something else than a network of containers.

@@ -86,7 +86,7 @@ table ip {{.Table}} {
 		iifname "{{.Port}}*" counter name bypass drop
 		iifname != { "{{.Bridge}}", "lo" } ip saddr {{.Prefix}} counter name inbound drop
 		iifname != { "{{.Bridge}}", "lo" } ip daddr {{.Prefix}} counter name inbound drop
-		iifname "{{.Bridge}}" udp dport 53 update @asking { ip saddr limit rate over {{.Questions}}/second burst {{.Questions}} packets } counter name questions drop
+		iifname "{{.Bridge}}" udp dport 53 update @asking { ip saddr limit rate over {{.Questions}}/second burst {{.QuestionsAtOnce}} packets } counter name questions drop
 		iifname "{{.Bridge}}" ip daddr {{.Gateway}} udp dport 53 notrack
 	}
 	chain raw_output {
@@ -152,7 +152,7 @@ func (n *Network) install(ctx context.Context, sets string) error {
 		"Table": table, "Port": portPrefix, "Bridge": n.cfg.Bridge, "Gateway": n.Gateway(), "Prefix": n.cfg.Prefix,
 		"GatewayMAC": hardwareAddr(n.Gateway()), "Private": privatePrefix, "Metadata": metadataPrefix,
 		"Surroundings": list(surroundings), "Allowed": list(n.cfg.AllowPrivate), "Public": list(n.cfg.PublicPorts),
-		"Connections": maxConnections, "Questions": maxQuestions,
+		"Connections": maxConnections, "Questions": maxQuestions, "QuestionsAtOnce": maxQuestionsAtOnce,
 	})
 	if err != nil {
 		return fmt.Errorf("cannot write the firewall rules: %w", err)

@@ -33,6 +33,10 @@ type socket struct {
 func openSocket(addr netip.AddrPort) (*socket, error) {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
 		ctlErr := c.Control(func(fd uintptr) {
+			// Room for the bursts of many askers: a question that does not
+			// fit is asked again after 5 s. Without the right to so much, the
+			// usual has to do.
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 		})
 		return errors.Join(ctlErr, err)
