@@ -62,16 +62,11 @@ func (s *siege) tryAsApp(t *testing.T, d deed) string {
 func (s *siege) witness(t *testing.T, d deed, by post) (more drops) {
 	t.Helper()
 	mark, before := newMark(), readDrops(t, s.Machine)
-	out := s.perform(t, d, by, mark)
-	for target, result := range out.Results {
-		if host, _, _ := net.SplitHostPort(target); host == s.attacker.pn0.String() || host == s.attacker.eth0.String() {
-			continue // the attacker's own service hears its broadcasts
-		}
-		if result == "connected" || strings.HasPrefix(result, "answer: ") {
-			t.Errorf("%s: %s", target, result)
-		}
-	}
-	rig.Await(t, arrival, "the drops to be counted", func() error {
+	// Again until it is counted: while the attacker's kernel asks for a MAC, or
+	// has given up, it sends nothing.
+	rig.Await(t, 2*arrival, "the drops to be counted", func() error {
+		out := s.perform(t, d, by, mark)
+		s.wantNoAnswer(t, out)
 		more = readDrops(t, s.Machine).since(before)
 		if !slices.ContainsFunc(d.reasons, func(reason string) bool { return more[reason] > 0 }) {
 			return fmt.Errorf("counted: %s, want %q; the outcome was %+v", more, d.reasons, out)
@@ -80,6 +75,19 @@ func (s *siege) witness(t *testing.T, d deed, by post) (more drops) {
 	})
 	s.delivered(t, mark, true)
 	return more
+}
+
+// wantNoAnswer checks that no target answered.
+func (s *siege) wantNoAnswer(t *testing.T, out order.Outcome) {
+	t.Helper()
+	for target, result := range out.Results {
+		if host, _, _ := net.SplitHostPort(target); host == s.attacker.pn0.String() || host == s.attacker.eth0.String() {
+			continue // the attacker's own service hears its broadcasts
+		}
+		if result == "connected" || strings.HasPrefix(result, "answer: ") {
+			t.Errorf("%s: %s", target, result)
+		}
+	}
 }
 
 // perform does it between its changes of the interfaces, which are undone.

@@ -28,7 +28,7 @@ const (
 	// it. The machine's table has room for 65536 or more.
 	maxConnections = 4096
 	// maxQuestions are those of DNS by UDP, per second.
-	maxQuestions = 2000
+	maxQuestions = 1000
 	// maxQuestionsAtOnce must be less than the resolver's socket holds.
 	maxQuestionsAtOnce = 250
 )

@@ -147,7 +147,7 @@ func TestOpeningAgainInterruptsNothing(t *testing.T) {
 	}()
 	exchanges := 0
 	// Not faster than a container may ask.
-	pace := time.NewTicker(time.Millisecond)
+	pace := time.NewTicker(2 * time.Millisecond)
 	defer pace.Stop()
 	for done := false; !done; exchanges++ {
 		<-pace.C
