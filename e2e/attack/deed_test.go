@@ -105,8 +105,8 @@ func (s *siege) perform(t *testing.T, d deed, by post, mark string) order.Outcom
 func (s *siege) twinNotices(t *testing.T, d deed) {
 	t.Helper()
 	mark := newMark()
-	out := s.perform(t, d, s.twin.attacker, mark)
-	rig.Await(t, arrival, "the twin to notice (a delivery would not be)", func() error {
+	rig.Await(t, 2*arrival, "the twin to notice (a delivery would not be)", func() error {
+		out := s.perform(t, d, s.twin.attacker, mark)
 		for _, result := range out.Results {
 			if strings.HasPrefix(result, "answer: ") && strings.Contains(result, mark) {
 				return nil

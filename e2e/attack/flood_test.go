@@ -20,6 +20,10 @@ const (
 	tailFactor   = 25
 )
 
+// namesOutside are as fast as the upstream resolver, which the laboratory runs
+// in the process of the tests: a neighbour's must be answered, no more.
+const namesOutside = "names outside"
+
 // loads are what neighbours do meanwhile.
 func (s *siege) loads() map[string]struct {
 	who  party
@@ -31,7 +35,8 @@ func (s *siege) loads() map[string]struct {
 	}
 	return map[string]load{
 		"private connections": {s.neighbour, order.Load{Kind: order.Echo, Target: at(s.frontend.pn0, 8080)}},
-		"names":               {s.strangers[0], order.Load{Kind: order.Resolve, Target: "172.17.0.1:53"}},
+		"private names":       {s.strangers[0], order.Load{Kind: order.Resolve, Target: "172.17.0.1:53", Name: "api.attack-stranger.internal."}},
+		namesOutside:          {s.strangers[2], order.Load{Kind: order.Resolve, Target: "172.17.0.1:53", Name: "echo.example."}},
 		"the internet":        {s.strangers[1], order.Load{Kind: order.Fetch, Target: "198.51.100.10:80"}},
 	}
 }
@@ -103,8 +108,12 @@ func (s *siege) floods(t *testing.T) {
 				s.compare(t, name, quiet[name], e)
 			}
 			p := found["private connections"]
+			failed := 0
+			for _, e := range found {
+				failed += e.Failed
+			}
 			rig.Report(t, "attack: flood of "+f.name, "%d in %s, counted: %s; neighbours: %d failed, private p50 %s (quiet %s), p99 %s (quiet %s)", sent, floodTime, more,
-				p.Failed+found["names"].Failed+found["the internet"].Failed, short(p.P50), short(quiet["private connections"].P50), short(p.P99), short(quiet["private connections"].P99))
+				failed, short(p.P50), short(quiet["private connections"].P50), short(p.P99), short(quiet["private connections"].P99))
 		})
 	}
 }
@@ -116,6 +125,9 @@ func (s *siege) compare(t *testing.T, name string, quiet, now order.Exchanges) {
 	t.Logf("%s: %d exchanges, p50 %s (quiet %s), p99 %s (quiet %s)", name, now.Count, short(now.P50), short(quiet.P50), short(now.P99), short(quiet.P99))
 	if now.Failed > 0 || now.Count == 0 {
 		t.Errorf("%s: %d of %d exchanges of a neighbour failed: %s", name, now.Failed, now.Count, now.Failure)
+	}
+	if name == namesOutside {
+		return
 	}
 	if now.P50 > medianFactor*quiet.P50 || now.P99 > tailFactor*quiet.P99 {
 		t.Errorf("%s: a neighbour waits p50 %s, p99 %s; %s and %s while it is quiet", name, now.P50, now.P99, quiet.P50, quiet.P99)

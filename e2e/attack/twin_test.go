@@ -24,7 +24,10 @@ type twin struct {
 
 func (s *siege) openTwin(t *testing.T) twin {
 	a, b := s.namespace(t, "twin-attacker"), s.namespace(t, "twin-victim")
-	// Made in the new namespaces; the machine's own never has a part in it.
+	// Made in the new namespaces; the machine's own never has a part in it. The
+	// attacker's kernel must not say to all of 172.17.0.0/16 that it asked
+	// nothing: each would take a place in the kernel's table of MACs, which is
+	// one for all namespaces of the machine and small.
 	words := strings.NewReplacer("B", b, "PN0", s.attacker.pn0.String(), "ETH0", s.attacker.eth0.String(), "GATEWAY", gateway.String(),
 		"PNMAC", privateMAC(s.attacker.pn0).String(), "ETHMAC", outsideMAC(s.attacker.eth0).String())
 	script(t, a, words.Replace(`
@@ -33,7 +36,11 @@ func (s *siege) openTwin(t *testing.T) twin {
 		ip link add eth0 address ETHMAC type veth peer name eth0 address 02:a8:ac:11:00:01 netns B
 		ip addr add PN0/32 dev pn0; ip addr add ETH0/16 dev eth0
 		ip link set pn0 up; ip link set eth0 up
-		ip route add 10.240.0.0/22 dev pn0; ip route add default via GATEWAY`))
+		ip route add 10.240.0.0/22 dev pn0; ip route add default via GATEWAY
+		nft add table ip every
+		nft 'add chain ip every out { type filter hook output priority filter; }'
+		nft 'add rule ip every out icmp type destination-unreachable drop'
+		nft 'add rule ip every out tcp flags & rst == rst drop'`))
 	script(t, b, words.Replace(`
 		ip link set lo up
 		ip addr add GATEWAY/16 dev eth0; ip addr add 10.240.3.253/32 dev pn0

@@ -18,7 +18,10 @@ const patience = 3 * time.Second
 
 // load makes exchanges, each on a connection of its own, and measures them.
 func load(l order.Load, out *order.Outcome) error {
-	exchange, ok := map[order.LoadKind]func(string) error{order.Echo: echo, order.Fetch: fetch, order.Resolve: resolve}[l.Kind]
+	exchange, ok := map[order.LoadKind]func(string) error{
+		order.Echo: echo, order.Fetch: fetch,
+		order.Resolve: func(target string) error { return resolve(target, l.Name) },
+	}[l.Kind]
 	if !ok {
 		return fmt.Errorf("nothing is called %q", l.Kind)
 	}
@@ -85,10 +88,10 @@ func fetch(target string) error {
 	return resp.Body.Close()
 }
 
-// resolve asks for a name that every container can: one of the laboratory.
-func resolve(target string) error {
+// resolve asks for a name that has one address.
+func resolve(target, name string) error {
 	client := &dns.Client{Timeout: patience}
-	reply, _, err := client.Exchange(new(dns.Msg).SetQuestion("echo.example.", dns.TypeA), target)
+	reply, _, err := client.Exchange(new(dns.Msg).SetQuestion(name, dns.TypeA), target)
 	if err == nil && len(reply.Answer) != 1 {
 		err = fmt.Errorf("the answer is %s with %d records", dns.RcodeToString[reply.Rcode], len(reply.Answer))
 	}

@@ -148,9 +148,11 @@ const (
 type Load struct {
 	Kind LoadKind `json:"kind"`
 	// Target is "address:port".
-	Target string        `json:"target"`
-	Every  time.Duration `json:"every"`
-	For    time.Duration `json:"for"`
+	Target string `json:"target"`
+	// Name is what Resolve asks for; it must have one address.
+	Name  string        `json:"name"`
+	Every time.Duration `json:"every"`
+	For   time.Duration `json:"for"`
 }
 
 // LoadKind is what an exchange is.
@@ -161,7 +163,7 @@ const (
 	Echo LoadKind = "echo"
 	// Fetch is a new TCP connection with an HTTP request.
 	Fetch LoadKind = "fetch"
-	// Resolve is a DNS question for Name over UDP.
+	// Resolve is a DNS question for the Load's Name over UDP.
 	Resolve LoadKind = "resolve"
 )
 
