@@ -56,6 +56,16 @@ func TestFlowDirection(t *testing.T) {
 	}
 }
 
+// Nothing of one packet is left to the next.
+func TestPortlessAfterPorts(t *testing.T) {
+	w := newWorld(t)
+	w.send(sent{own, udp(40000, 53)})
+	w.send(sent{own, raw(47, make([]byte, 8))})
+	if f := w.flows(); f[flowTo(17, 53)].Packets != 1 || f[flowTo(47, 0)].Packets != 1 {
+		t.Errorf("flows %+v", f)
+	}
+}
+
 // Of a connection not seen to open, a rule says which side is the server.
 func TestRuleTellsDirection(t *testing.T) {
 	w := newWorld(t)

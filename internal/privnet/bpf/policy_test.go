@@ -101,6 +101,7 @@ func TestVerdicts(t *testing.T) {
 		{"error about a packet to a third", back(icmp(3, 4, 0, with(quote(there(tcp(40000, 80, ack))), 16, nobody.AsSlice()...))), denied},
 		{"error about a later fragment", back(icmp(3, 4, 0, with(quote(there(tcp(40000, 80, ack))), 6, 0, 1))), denied},
 		{"error about a packet with options", back(icmp(3, 4, 0, with(quote(there(tcp(40000, 80, ack))), 0, 0x46))), denied},
+		{"error about other ICMP than an echo", steps(there(echo(8, 7)), back(icmp(11, 0, 0, quote(there(icmp(5, 0, 7, nil)))))), denied},
 		{"error about an error", back(icmp(3, 4, 0, quote(there(icmp(3, 4, 0, nil))))), denied},
 		{"error that quotes too little", back(icmp(3, 4, 0, quote(there(tcp(40000, 80, ack)))[:27])), denied},
 		{"error does not open", steps(there(icmp(3, 3, 0, quote(back(udp(40000, 80))))), back(udp(80, 40000))), denied},
