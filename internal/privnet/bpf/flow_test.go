@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 	"testing"
-	"time"
 )
 
 // Who is the client of what is seen, in an open network: by flags, by who
@@ -97,22 +96,21 @@ func TestPortsUsedAgain(t *testing.T) {
 // rest; and does not push out what is known of others.
 func TestFloodOfFlows(t *testing.T) {
 	w := newWorld(t)
-	w.send(sent{neighbor, tcp(40000, 443, syn)})
-	start, sends := time.Now(), uint64(0)
-	for port := uint16(1000); w.flows()[flowTo(0, 0)].Packets < 100; port++ {
-		if port > 60000 {
-			t.Fatalf("%d new flows in %v, all by themselves", sends, time.Since(start))
-		}
-		for range 50 { // reading the table takes longer than sending
+	port := uint16(1000)
+	var before, together int
+	w.inOneSecond([4]uint32{1: 246}, func() {
+		before, together = len(w.flows()), int(w.flows()[flowTo(0, 0)].Packets)
+		for range 30 {
+			port++
 			w.send(sent{own, udp(40000, port)})
-			port, sends = port+1, sends+1
 		}
+	})
+	flows := w.flows()
+	if added := len(flows) - before; added != 10 && added != 11 { // and the one for the rest
+		t.Errorf("%d flows added, want 10 and one for the rest", added)
 	}
-	if n, most := len(w.flows()), 256*(int(time.Since(start).Seconds())+2)+2; n > most {
-		t.Errorf("%d flows, want at most %d", n, most)
-	}
-	if got := w.packets()[allowed]; got != sends+1 {
-		t.Errorf("%d packets counted, want %d", got, sends+1)
+	if got := int(flows[flowTo(0, 0)].Packets) - together; got != 20 {
+		t.Errorf("%d packets counted together, want 20", got)
 	}
 }
 
@@ -141,26 +139,25 @@ func TestDropped(t *testing.T) {
 		t.Errorf("entries %+v", got)
 	}
 
-	start, flood := time.Now(), uint64(0)
 	together := SwitchDropKey{Network: 1, From: word(own), Group: ownGroup, Reason: arpUnknown}
-	for w.dropped()[together] < 100 {
-		if flood > 50000 {
-			t.Fatalf("%d new destinations in %v, all by themselves", flood, time.Since(start))
-		}
-		for range 50 {
+	var before int
+	var rest uint64
+	last := byte(10)
+	w.inOneSecond([4]uint32{2: 118}, func() {
+		before, rest = len(w.dropped()), w.dropped()[together]
+		for range 30 {
 			f := arpRequest(own, nobody)
-			f[40], f[41] = byte(1+flood>>8), byte(flood)
+			last++
+			f[40], f[41] = 1+last>>7, last
 			run(t, w.objs, f)
-			flood++
 		}
-	}
-	var total uint64
+	})
 	got = w.dropped()
-	for _, n := range got {
-		total += n
+	if added := len(got) - before; added != 10 && added != 11 {
+		t.Errorf("%d entries added, want 10 and one for the rest", added)
 	}
-	if most := 128*(int(time.Since(start).Seconds())+2) + 4; len(got) > most || total != flood+9 {
-		t.Errorf("%d entries, want at most %d; %d drops, want %d", len(got), most, total, flood+9)
+	if n := got[together] - rest; n != 20 {
+		t.Errorf("%d drops counted together, want 20", n)
 	}
 }
 
