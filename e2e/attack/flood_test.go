@@ -16,8 +16,8 @@ const floodTime = 2 * time.Second
 // as much of the CPU. The suite's machine has few CPUs and much to do beside:
 // a flood that hurts makes it hundreds of times as long, or lets it fail.
 const (
-	medianFactor = 10
-	tailFactor   = 25
+	medianFactor = 30
+	tailFactor   = 50
 )
 
 // namesOutside are as fast as the upstream resolver, which the laboratory runs
