@@ -1,10 +1,7 @@
 package outside
 
 import (
-	"errors"
 	"fmt"
-	"net"
-	"os"
 
 	"github.com/vishvananda/netlink"
 )
@@ -12,8 +9,7 @@ import (
 // ensureBridge makes the bridge, or takes over the one that is there.
 func (n *Network) ensureBridge() error {
 	link, err := n.links.LinkByName(n.cfg.Bridge)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
+	if isMissing(err) {
 		// A MAC of its own: without one a bridge takes those of its ports,
 		// and containers would have to learn the gateway's again and again.
 		mac := hardwareAddr(n.Gateway())
@@ -38,16 +34,13 @@ func (n *Network) ensureBridge() error {
 	// The rules let nothing but this MAC be talked to.
 	if mac := hardwareAddr(n.Gateway()); link.Attrs().HardwareAddr.String() != mac.String() {
 		if err := n.links.LinkSetHardwareAddr(link, mac); err != nil {
-			return fmt.Errorf("cannot set the MAC of the bridge %s: %w", n.cfg.Bridge, err)
+			return fmt.Errorf("cannot give the bridge %s its MAC: %w", n.cfg.Bridge, err)
 		}
 	}
-	if err := n.ensureAddress(link); err != nil {
-		return err
+	if err := n.links.AddrReplace(link, &netlink.Addr{IPNet: n.gatewayNet()}); err != nil {
+		return fmt.Errorf("cannot give the bridge %s its address: %w", n.cfg.Bridge, err)
 	}
-	if err := within(n.ns, func() error {
-		// Nothing but our range may come from the bridge.
-		return errors.Join(withoutIPv6(n.cfg.Bridge), sysctl("net/ipv4/conf/"+n.cfg.Bridge+"/rp_filter", "1"))
-	}); err != nil {
+	if err := within(n.ns, n.applySettings); err != nil {
 		return err
 	}
 	if err := n.links.LinkSetUp(link); err != nil {
@@ -56,16 +49,23 @@ func (n *Network) ensureBridge() error {
 	return nil
 }
 
-// ensureAddress gives the bridge the gateway's address and takes away that of
-// a former range, unless containers still have addresses of it.
-func (n *Network) ensureAddress(bridge netlink.Link) error {
+// leaveFormerRange takes the address of a former range from the bridge,
+// unless containers still have addresses of it.
+func (n *Network) leaveFormerRange() error {
+	bridge, err := n.links.LinkByName(n.cfg.Bridge)
+	if isMissing(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot look at the bridge %s: %w", n.cfg.Bridge, err)
+	}
+	n.bridge = bridge.Attrs().Index
 	addrs, err := dump(func() ([]netlink.Addr, error) { return n.links.AddrList(bridge, netlink.FAMILY_V4) })
 	if err != nil {
 		return fmt.Errorf("cannot list the addresses of the bridge %s: %w", n.cfg.Bridge, err)
 	}
-	gateway := &net.IPNet{IP: n.Gateway().AsSlice(), Mask: net.CIDRMask(n.cfg.Prefix.Bits(), 32)}
 	for _, a := range addrs {
-		if a.IPNet.String() == gateway.String() {
+		if a.IPNet.String() == n.gatewayNet().String() {
 			continue
 		}
 		connected, err := n.hasPorts()
@@ -79,9 +79,6 @@ func (n *Network) ensureAddress(bridge netlink.Link) error {
 		if err := n.links.AddrDel(bridge, &a); err != nil {
 			return fmt.Errorf("cannot remove %s from the bridge %s: %w", a.IPNet, n.cfg.Bridge, err)
 		}
-	}
-	if err := n.links.AddrReplace(bridge, &netlink.Addr{IPNet: gateway}); err != nil {
-		return fmt.Errorf("cannot give the bridge %s its address: %w", n.cfg.Bridge, err)
 	}
 	return nil
 }
@@ -99,14 +96,19 @@ func (n *Network) hasPorts() (bool, error) {
 	return false, nil
 }
 
-// ensureForwarding lets the node route packets of containers out.
-func (n *Network) ensureForwarding() error {
-	const name = "net/ipv4/ip_forward"
-	return within(n.ns, func() error {
-		if now, err := os.ReadFile("/proc/sys/" + name); err == nil && string(now) == "1\n" {
-			return nil
+// applySettings sets what the network relies on, on a thread of the node.
+func (n *Network) applySettings() error {
+	for _, s := range n.nodeSettings() {
+		now, differs := settingDiffers(s)
+		if !differs {
+			continue
 		}
-		n.cfg.Log.Info("Setting net.ipv4.ip_forward=1: containers reach the outside through this machine")
-		return sysctl(name, "1")
-	})
+		if s.name == forwarding {
+			n.cfg.Log.Info("Setting net.ipv4.ip_forward=1: containers reach the outside through this machine", "was", now)
+		}
+		if err := sysctl(s.name, s.value); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package outside
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"net/netip"
@@ -105,7 +104,7 @@ func suggestion(uses []use) string {
 // checkOwner refuses to replace the rules of a network on another bridge:
 // containers there would be without any.
 func (n *Network) checkOwner() error {
-	chains, err := n.chains()
+	chains, err := n.chains(context.Background())
 	if err != nil {
 		return err
 	}
@@ -122,42 +121,4 @@ func (n *Network) checkOwner() error {
 		}
 	}
 	return nil
-}
-
-// warnOfOthers tells of firewalls that drop what they do not know, which our
-// rules cannot overrule: a packet passes only if every table lets it.
-func (n *Network) warnOfOthers() {
-	chains, err := n.chains()
-	if err != nil {
-		n.cfg.Log.Warn("Cannot see what other firewalls do", "err", err)
-		return
-	}
-	for _, c := range chains {
-		if c.Table == table || c.Policy != "drop" || c.Family != "ip" && c.Family != "inet" || c.Hook != "input" && c.Hook != "forward" {
-			continue
-		}
-		n.cfg.Log.Warn("Another firewall drops by policy what it does not know; if containers cannot reach the outside or the resolver, let the bridge pass in it (Docker: chain DOCKER-USER; ufw: ufw allow in on, ufw route allow in on)",
-			"bridge", n.cfg.Bridge, "table", c.Family+" "+c.Table, "chain", c.Name)
-	}
-}
-
-// chain is a chain as `nft -j list chains` tells it.
-type chain struct{ Family, Table, Name, Hook, Policy string }
-
-func (n *Network) chains() ([]chain, error) {
-	out, err := n.nftOutput(context.Background(), "-j", "list", "chains")
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the firewall's chains: %w", err)
-	}
-	var answer struct{ Nftables []struct{ Chain *chain } }
-	if err := json.Unmarshal(out, &answer); err != nil {
-		return nil, fmt.Errorf("cannot list the firewall's chains: %w", err)
-	}
-	var all []chain
-	for _, item := range answer.Nftables {
-		if item.Chain != nil {
-			all = append(all, *item.Chain)
-		}
-	}
-	return all, nil
 }

@@ -56,7 +56,7 @@ func (n *Network) connect(e Endpoint) error {
 	if err := n.preparePort(e); err != nil {
 		return err
 	}
-	if paired && n.configured(inside, e) {
+	if paired && n.configured(e) {
 		return nil
 	}
 	if err := within(ns, func() error { return withoutIPv6(Interface) }); err != nil {
@@ -72,8 +72,13 @@ func (n *Network) paired(inside *netlink.Handle, e Endpoint) bool {
 		return false
 	}
 	link, err := inside.LinkByName(Interface)
-	return err == nil && port.Attrs().ParentIndex == link.Attrs().Index && link.Attrs().ParentIndex == port.Attrs().Index &&
-		link.Attrs().HardwareAddr.String() == hardwareAddr(e.Addr).String()
+	return err == nil && isPair(port, link) && link.Attrs().HardwareAddr.String() == hardwareAddr(e.Addr).String()
+}
+
+// isPair reports whether two interfaces, each of its own namespace, are the
+// ends of one veth.
+func isPair(port, inside netlink.Link) bool {
+	return port.Attrs().ParentIndex == inside.Attrs().Index && inside.Attrs().ParentIndex == port.Attrs().Index
 }
 
 // pair makes both ends in their places at once; a host end without its other
@@ -121,6 +126,18 @@ func (n *Network) preparePort(e Endpoint) error {
 	return nil
 }
 
+// portFlags are the flags of a port; see setPortFlags.
+var portFlags = []struct {
+	attr  int
+	value byte
+	name  string
+}{
+	{nl.IFLA_BRPORT_ISOLATED, 1, "isolated"},
+	{nl.IFLA_BRPORT_LEARNING, 0, "learning"},
+	{nl.IFLA_BRPORT_UNICAST_FLOOD, 0, "unicast flood"},
+	{nl.IFLA_BRPORT_MCAST_FLOOD, 0, "multicast flood"},
+}
+
 // setPortFlags makes a port isolated: two containers must not meet here,
 // because Linux answers for any of its addresses on any interface, the private
 // one included (hole a). The bridge need not learn, since the MAC of a port is
@@ -131,10 +148,8 @@ func (n *Network) setPortFlags(index int) error {
 	port := nl.NewIfInfomsg(unix.AF_BRIDGE)
 	port.Index = int32(index)
 	flags := nl.NewRtAttr(unix.IFLA_PROTINFO|unix.NLA_F_NESTED, nil)
-	for flag, value := range map[int]byte{
-		nl.IFLA_BRPORT_ISOLATED: 1, nl.IFLA_BRPORT_LEARNING: 0, nl.IFLA_BRPORT_UNICAST_FLOOD: 0, nl.IFLA_BRPORT_MCAST_FLOOD: 0,
-	} {
-		flags.AddRtAttr(flag, []byte{value})
+	for _, f := range portFlags {
+		flags.AddRtAttr(f.attr, []byte{f.value})
 	}
 	req.AddData(port)
 	req.AddData(flags)
@@ -144,49 +159,72 @@ func (n *Network) setPortFlags(index int) error {
 	})
 }
 
-// configure gives the container's end its address and route; the route comes
-// last, so an interface with one is whole.
+// configure gives the container's end its address and routes; the default
+// route comes last, so an interface with one is whole.
 func (n *Network) configure(inside *netlink.Handle, e Endpoint) error {
 	link, err := inside.LinkByName(Interface)
 	if err != nil {
 		return fmt.Errorf("cannot find its interface: %w", err)
 	}
-	addr := &netlink.Addr{IPNet: &net.IPNet{IP: e.Addr.AsSlice(), Mask: net.CIDRMask(n.cfg.Prefix.Bits(), 32)}}
-	if err := inside.AddrReplace(link, addr); err != nil {
-		return fmt.Errorf("cannot set its address: %w", err)
+	if port, err := n.links.LinkByName(hostEnd(e.ID)); err == nil && port.Attrs().MTU != link.Attrs().MTU {
+		if err := inside.LinkSetMTU(link, port.Attrs().MTU); err != nil {
+			return fmt.Errorf("cannot set the MTU of its interface: %w", err)
+		}
+	}
+	if err := n.setOnlyAddress(inside, link, e); err != nil {
+		return err
 	}
 	if err := inside.LinkSetUp(link); err != nil {
 		return fmt.Errorf("cannot bring its interface up: %w", err)
 	}
-	if err := inside.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: n.Gateway().AsSlice()}); err != nil {
-		return fmt.Errorf("cannot set its default route: %w", err)
+	index := link.Attrs().Index
+	prefix := &net.IPNet{IP: n.cfg.Prefix.Addr().AsSlice(), Mask: net.CIDRMask(n.cfg.Prefix.Bits(), 32)}
+	for _, r := range []*netlink.Route{
+		{LinkIndex: index, Dst: prefix, Src: e.Addr.AsSlice(), Scope: netlink.SCOPE_LINK, Protocol: unix.RTPROT_KERNEL},
+		{LinkIndex: index, Gw: n.Gateway().AsSlice()},
+	} {
+		if err := inside.RouteReplace(r); err != nil {
+			return fmt.Errorf("cannot set its route %s: %w", r, err)
+		}
+	}
+	return nil
+}
+
+// setOnlyAddress takes addresses away that are not the container's: the pin
+// drops what comes from them, and the container would choose them.
+func (n *Network) setOnlyAddress(inside *netlink.Handle, link netlink.Link, e Endpoint) error {
+	want := n.containerNet(e)
+	addrs, err := dump(func() ([]netlink.Addr, error) { return inside.AddrList(link, netlink.FAMILY_V4) })
+	if err != nil {
+		return fmt.Errorf("cannot list its addresses: %w", err)
+	}
+	for _, a := range addrs {
+		if a.IPNet.String() == want.String() {
+			continue
+		}
+		// One that was made for a primary address goes with it.
+		if err := inside.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("cannot remove the address %s: %w", a.IPNet, err)
+		}
+	}
+	if err := inside.AddrReplace(link, &netlink.Addr{IPNet: want}); err != nil {
+		return fmt.Errorf("cannot set its address: %w", err)
 	}
 	return nil
 }
 
 // configured reports whether the container's end is as configure leaves it.
-func (n *Network) configured(inside *netlink.Handle, e Endpoint) bool {
-	link, err := inside.LinkByName(Interface)
-	if err != nil || link.Attrs().Flags&net.FlagUp == 0 {
-		return false
-	}
-	routes, err := inside.RouteList(link, netlink.FAMILY_V4)
-	if err != nil {
-		return false
-	}
-	for _, r := range routes {
-		if gw, ok := netip.AddrFromSlice(r.Gw.To4()); ok && gw == n.Gateway() {
-			return true
-		}
-	}
-	return false
+func (n *Network) configured(e Endpoint) bool {
+	port, err := n.links.LinkByName(hostEnd(e.ID))
+	return err == nil && len(n.compareInside(port, e)) == 0
 }
 
 func (n *Network) disconnect(ctx context.Context, e Endpoint) error {
 	delete(n.endpoints, e.ID)
 	// The port first: one without a pin drops everything, but an address
-	// without a port is nobody's.
-	return errors.Join(n.deleteLink(hostEnd(e.ID)), n.forget(ctx, e))
+	// without a port is nobody's. Connections last: what is still sent to the
+	// address is refused by then, and tracked no more.
+	return errors.Join(n.deleteLink(hostEnd(e.ID)), n.forget(ctx, e), n.forgetConnections(e.Addr))
 }
 
 // removeStrays deletes host ends that nobody wants.
@@ -212,8 +250,7 @@ func (n *Network) removeStrays(wanted map[string]Endpoint) error {
 
 func (n *Network) deleteLink(name string) error {
 	link, err := n.links.LinkByName(name)
-	var missing netlink.LinkNotFoundError
-	if errors.As(err, &missing) {
+	if isMissing(err) {
 		return nil
 	}
 	if err == nil {
@@ -224,6 +261,8 @@ func (n *Network) deleteLink(name string) error {
 	}
 	return nil
 }
+
+func isMissing(err error) bool { return errors.As(err, new(netlink.LinkNotFoundError)) }
 
 // dump reads a list from the kernel, again when it changed meanwhile: a
 // container may end, and take its interface along, at any time.

@@ -63,6 +63,8 @@ type Network struct {
 
 	mu        sync.Mutex
 	endpoints map[string]Endpoint
+	// installed is each table as nft listed it after we wrote it.
+	installed map[string][]string
 }
 
 // Open makes the bridge and the rules, or takes over those that are there:
@@ -79,12 +81,12 @@ func Open(cfg Config) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []func() error{n.checkConflicts, n.checkOwner, n.ensureBridge, n.ensureForwarding, n.installRules} {
+	for _, step := range []func() error{n.checkConflicts, n.checkOwner, n.leaveFormerRange, n.ensureBridge, n.installRules} {
 		if err := step(); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
 	}
-	n.warnOfOthers()
+	n.warnOfOthers(context.Background())
 	return n, nil
 }
 
@@ -99,7 +101,7 @@ func (n *Network) Close() error {
 func (n *Network) Gateway() netip.Addr { return n.cfg.Prefix.Addr().Next() }
 
 // Set makes the endpoints of the node exactly these: missing ones are
-// attached, others removed, damaged ones and the rules repaired. What is in
+// attached, others removed, damaged ones, the bridge and the rules repaired. What is in
 // order is not interrupted. An endpoint that cannot be connected (its
 // namespace is gone, for instance) is left out and named in the error; the
 // others are connected all the same.
@@ -119,7 +121,12 @@ func (n *Network) Set(ctx context.Context, endpoints []Endpoint) error {
 		}
 		wanted[e.ID], holders[e.Addr] = e, e.ID
 	}
-	errs := []error{n.removeStrays(wanted)}
+	// Whatever is missing of the network itself comes first.
+	if err := n.ensureBridge(); err != nil {
+		return err
+	}
+	freed, err := n.addressesOfOthers(ctx, holders)
+	errs := []error{err, n.removeStrays(wanted)}
 	n.endpoints = map[string]Endpoint{}
 	for _, e := range endpoints {
 		if err := n.connect(e); err != nil {
@@ -128,7 +135,11 @@ func (n *Network) Set(ctx context.Context, endpoints []Endpoint) error {
 		}
 		n.endpoints[e.ID] = e
 	}
-	return errors.Join(append(errs, n.installRulesAndSets(ctx))...)
+	errs = append(errs, n.installRulesAndSets(ctx))
+	for _, addr := range freed {
+		errs = append(errs, n.forgetConnections(addr))
+	}
+	return errors.Join(errs...)
 }
 
 // Attach connects a container. An endpoint that is there already and equal is
@@ -155,7 +166,7 @@ func (n *Network) Attach(ctx context.Context, e Endpoint) error {
 	}
 	// The pin first: a port without one drops everything, so a container is
 	// never on the bridge unchecked, and never cut off afterwards.
-	if err := n.nft(ctx, script); err != nil {
+	if err := n.changeSets(ctx, script); err != nil {
 		return fmt.Errorf("cannot let container %s through the firewall: %w", e.ID, err)
 	}
 	if err := n.connect(e); err != nil {

@@ -160,7 +160,21 @@ func (n *Network) install(ctx context.Context, sets string) error {
 	if err := n.nft(ctx, text.String()+sets); err != nil {
 		return fmt.Errorf("cannot install the firewall rules: %w", err)
 	}
-	return nil
+	return n.rememberRules(ctx)
+}
+
+// changeSets runs a script that changes elements. Where somebody flushed the
+// rules, they are written anew first: no container has to wait for a repair.
+func (n *Network) changeSets(ctx context.Context, script string) error {
+	err := n.nft(ctx, script)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if again := n.installRulesAndSets(ctx); again != nil {
+		return errors.Join(err, again)
+	}
+	n.cfg.Log.Warn("The firewall rules were damaged and are written anew", "error", err)
+	return n.nft(ctx, script)
 }
 
 // list is a list as nft reads it, without the braces.
@@ -195,7 +209,7 @@ func forgetPublic(e Endpoint) string { return public("add", e) + public("delete"
 
 // forget deletes an endpoint from the sets.
 func (n *Network) forget(ctx context.Context, e Endpoint) error {
-	if err := n.nft(ctx, elements("add", e)+elements("delete", e)); err != nil {
+	if err := n.changeSets(ctx, elements("add", e)+elements("delete", e)); err != nil {
 		return fmt.Errorf("cannot remove container %s from the firewall: %w", e.ID, err)
 	}
 	return nil
