@@ -218,9 +218,21 @@ func (n *Network) compareEndpoint(ports portList, e Endpoint) (found []Finding) 
 
 // compareInside looks at the container's end from within.
 func (n *Network) compareInside(port netlink.Link, e Endpoint) (wrong []string) {
+	err := n.inside(e, func(inside *netlink.Handle) (err error) {
+		wrong, err = n.insideDiffers(inside, port, e)
+		return err
+	})
+	if err != nil {
+		wrong = append(wrong, err.Error())
+	}
+	return wrong
+}
+
+// inside runs f on a thread in a container's namespace.
+func (n *Network) inside(e Endpoint, f func(*netlink.Handle) error) error {
 	ns, err := netns.GetFromPath(e.ContainerNetns)
 	if err != nil {
-		return []string{fmt.Sprintf("its network namespace cannot be opened: %v", err)}
+		return fmt.Errorf("cannot open its network namespace: %w", err)
 	}
 	defer ns.Close()
 	err = within(ns, func() error {
@@ -229,13 +241,12 @@ func (n *Network) compareInside(port netlink.Link, e Endpoint) (wrong []string) 
 			return err
 		}
 		defer inside.Close()
-		wrong, err = n.insideDiffers(inside, port, e)
-		return err
+		return f(inside)
 	})
 	if err != nil {
-		wrong = append(wrong, fmt.Sprintf("cannot look into its network namespace: %v", err))
+		return fmt.Errorf("cannot look into its network namespace: %w", err)
 	}
-	return wrong
+	return nil
 }
 
 // insideDiffers lists what is not as configure leaves it, on a thread in the

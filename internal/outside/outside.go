@@ -131,7 +131,11 @@ func (n *Network) Set(ctx context.Context, endpoints []Endpoint) error {
 	for _, e := range endpoints {
 		if err := n.connect(e); err != nil {
 			errs = append(errs, fmt.Errorf("cannot connect container %s to the outside network: %w", e.ID, err))
-			continue
+			if _, err := n.links.LinkByName(hostEnd(e.ID)); isMissing(err) {
+				continue
+			}
+			// Its namespace cannot be opened, but somebody may be in it:
+			// what it has is not taken away.
 		}
 		n.endpoints[e.ID] = e
 	}

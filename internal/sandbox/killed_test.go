@@ -117,7 +117,7 @@ func TestVictim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := m.manager.Restore(t.Context(), nil); err != nil {
+	if err := m.manager.Restore(t.Context(), nil, false); err != nil {
 		t.Fatal(err)
 	}
 	for i := 0; ; i++ {

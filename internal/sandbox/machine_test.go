@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -33,6 +34,7 @@ type machine struct {
 	outside *outside.Network
 	private *privnet.Switch
 	manager *sandbox.Manager
+	log     *logged
 }
 
 func newMachine(t *testing.T) *machine {
@@ -52,13 +54,14 @@ func (m *machine) open() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	m.private, m.outside, m.manager = opened.private, opened.outside, opened.manager
+	m.private, m.outside, m.manager, m.log = opened.private, opened.outside, opened.manager, opened.log
 	m.t.Cleanup(func() { opened.private.Close(); opened.outside.Close() })
 }
 
 // openAt opens everything in a folder; on runs a function on the node.
 func openAt(dir, bpffs string, on func(func() error) error) (m machine, err error) {
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	m.log = &logged{}
+	log := slog.New(slog.NewTextHandler(m.log, nil))
 	err = on(func() error {
 		if err := os.MkdirAll(filepath.Join(dir, "netns"), 0o755); err != nil {
 			return err
@@ -77,7 +80,15 @@ func openAt(dir, bpffs string, on func(func() error) error) (m machine, err erro
 
 func (m *machine) restore(wanted ...string) {
 	m.t.Helper()
-	m.on(func() error { return m.manager.Restore(m.t.Context(), wanted) })
+	m.on(func() error { return m.manager.Restore(m.t.Context(), members(wanted...), false) })
+}
+
+// members are containers of which nothing but their id is known.
+func members(ids ...string) (all []sandbox.Sandbox) {
+	for _, id := range ids {
+		all = append(all, sandbox.Sandbox{Request: sandbox.Request{InstanceID: id}})
+	}
+	return all
 }
 
 // on runs f on the node.
@@ -229,4 +240,22 @@ func (b box) interfaces() string {
 		}
 	}
 	return strings.Join(keep, "\n")
+}
+
+// logged is what was logged.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

@@ -2,78 +2,181 @@ package sandbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/atollhq/atoll/internal/outside"
 	"github.com/atollhq/atoll/internal/privnet"
 )
 
-// Restore is called once at start with the ids of the containers there are.
-// It takes over their sandboxes, completes half-made ones, and removes all
-// others. A wanted sandbox that does not exist (after a reboot) is left to
-// the Setup that follows.
-func (m *Manager) Restore(ctx context.Context, wanted []string) error {
+// Restore is called once at start, with the containers there are and what the
+// engine remembers of their networks. It takes over their sandboxes, completes
+// half-made ones, and removes all others, unless so many containers run in
+// these that the knowledge of them must be lost (see guard); accept removes
+// them all the same. A wanted sandbox that does not exist (after a reboot) is
+// left to the Setup that follows.
+//
+// One container whose network cannot be taken over does not keep the others
+// from it, nor the server from starting: the log says what to do.
+func (m *Manager) Restore(ctx context.Context, wanted []Sandbox, accept bool) error {
+	m.whole.Lock()
+	defer m.whole.Unlock()
 	notes, err := m.readNotes()
 	if err != nil {
 		return err
 	}
-	keep := map[string]bool{}
-	for _, id := range wanted {
-		keep[id] = true
+	kernel, err := m.inKernel(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot see what there is of containers' networks: %w", err)
 	}
-	var outsides []outside.Endpoint
-	var privates []privnet.Endpoint
-	var strays []Sandbox
-	for _, s := range notes {
-		if !keep[s.InstanceID] || !isNamespace(s.NetnsPath) {
+	inUse, processes, err := m.usage()
+	if err != nil {
+		return err
+	}
+	lost := m.takeOver(wanted, notes, processes)
+	strays := m.straysAmong(notes, kernel, wanted)
+	remove, hold, refused := guard(m.list(), strays, inUse)
+	if accept && len(refused) > 0 {
+		remove, hold, refused = strays, nil, nil
+	}
+	m.report(refused)
+	for _, s := range hold {
+		m.hold(processes, s)
+	}
+	m.set(ctx)
+	errs := []error{m.forget(append(remove, lost...), "no container has it")}
+	return errors.Join(append(errs, m.restAddresses())...)
+}
+
+// Private
+
+// takeOver makes the sandboxes of the containers there are ours again, and
+// returns those of which too little is left.
+func (m *Manager) takeOver(wanted []Sandbox, notes map[string]Sandbox, processes users) (lost []Sandbox) {
+	for _, w := range wanted {
+		noted, isNoted := notes[w.InstanceID]
+		w.NetnsPath = m.netns(w.InstanceID)
+		switch {
+		case isNoted && m.adopt(processes, noted):
+		case m.plausible(w) == nil && (w.Private || w.Outside) && m.adopt(processes, w):
+			m.cfg.Log.Warn("The network of a container was not noted; taken over from what the engine knows", "container", w.InstanceID)
+			if err := m.writeNote(w); err != nil {
+				m.cfg.Log.Error("The network of a container cannot be noted", "container", w.InstanceID, "error", err)
+			}
+		case isNoted:
+			lost = append(lost, noted)
+		}
+	}
+	return lost
+}
+
+// adopt takes a sandbox over if its namespace is there; one that is not bound
+// any more is bound again.
+func (m *Manager) adopt(processes users, s Sandbox) bool {
+	if !isNamespace(s.NetnsPath) {
+		at := m.findNamespace(processes, s)
+		if at == "" {
+			return false
+		}
+		if err := bindNamespace(at, s.NetnsPath); err != nil {
+			m.cfg.Log.Error("A container's network namespace cannot be bound again; restart its app", "container", s.InstanceID, "error", err)
+			return false
+		}
+		m.cfg.Log.Warn("Repaired a container's network", "container", s.InstanceID, "where", s.NetnsPath, "what", "its namespace was not bound any more")
+	}
+	if err := m.reserve(s); err != nil {
+		m.cfg.Log.Error("A container's network cannot be taken over; restart its app", "container", s.InstanceID, "error", err)
+		return false
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sandboxes[s.InstanceID] = s
+	return true
+}
+
+// straysAmong are the sandboxes that no wanted container has.
+func (m *Manager) straysAmong(notes, kernel map[string]Sandbox, wanted []Sandbox) (strays []Sandbox) {
+	known := map[string]bool{}
+	for _, w := range wanted {
+		known[w.InstanceID] = true
+	}
+	for id, s := range notes {
+		if !known[id] {
+			known[id] = true
 			strays = append(strays, s)
-			continue
 		}
-		if err := m.reserve(s); err != nil {
-			return fmt.Errorf("cannot take over the addresses of container %s: %w", s.InstanceID, err)
+	}
+	for id, s := range kernel {
+		if !known[id] {
+			strays = append(strays, s)
 		}
-		m.sandboxes[s.InstanceID] = s
-		if s.Outside {
-			outsides = append(outsides, outsideEndpoint(s))
+	}
+	sortByID(strays)
+	return strays
+}
+
+// hold keeps a stray as if it were wanted.
+func (m *Manager) hold(processes users, s Sandbox) {
+	s.Private, s.Outside = s.Private && s.PrivateAddr.IsValid(), s.Outside && s.OutsideAddr.IsValid()
+	if _, ours := m.sandboxes[s.InstanceID]; !ours && m.plausible(s) == nil && m.adopt(processes, s) {
+		if _, err := m.ensureNote(s); err != nil {
+			m.cfg.Log.Error("The network of a container cannot be noted", "container", s.InstanceID, "error", err)
 		}
+	}
+}
+
+// set makes both networks exactly those of the sandboxes.
+func (m *Manager) set(ctx context.Context) {
+	if _, err := m.cfg.Private.Set(ctx, m.privates()); err != nil {
+		m.cfg.Log.Error("Not every private interface could be restored; restart the apps of these containers if the next look does not repair them", "error", err)
+	}
+	if err := m.cfg.Outside.Set(ctx, m.outsides()); err != nil {
+		m.cfg.Log.Error("Not every outside interface could be restored; restart the apps of these containers if the next look does not repair them", "error", err)
+	}
+}
+
+func (m *Manager) privates() (all []privnet.Endpoint) {
+	for _, s := range m.list() {
 		if s.Private {
-			privates = append(privates, privateEndpoint(s))
+			all = append(all, privateEndpoint(s))
 		}
 	}
-	_, privateErr := m.cfg.Private.Set(ctx, privates)
-	errs := []error{privateErr, m.cfg.Outside.Set(ctx, outsides)}
-	for _, s := range strays {
-		m.cfg.Log.Info("Removing the network of a container that is gone", "container", s.InstanceID)
-		errs = append(errs, removeNamespace(s.NetnsPath), m.removeNote(s.InstanceID))
+	return all
+}
+
+func (m *Manager) outsides() (all []outside.Endpoint) {
+	for _, s := range m.list() {
+		if s.Outside {
+			all = append(all, outsideEndpoint(s))
+		}
 	}
-	// What was in use until now, or shortly before the restart, rests.
+	return all
+}
+
+// forget removes what there is of sandboxes beside their interfaces.
+func (m *Manager) forget(strays []Sandbox, why string) error {
+	var errs []error
+	for _, s := range strays {
+		m.cfg.Log.Info("Removing the network of a container", "container", s.InstanceID, "why", why)
+		if m.reserve(s) == nil {
+			m.release(s) // so that its addresses rest
+		}
+		errs = append(errs, removeNamespace(m.netns(s.InstanceID)), m.removeNote(s.InstanceID))
+	}
+	return errors.Join(errs...)
+}
+
+// restAddresses lets rest what was in use until now, or shortly before the
+// restart.
+func (m *Manager) restAddresses() error {
 	freed, err := m.resting()
 	for _, s := range freed {
 		if m.reserve(s) == nil {
 			m.release(s)
 		}
 	}
-	errs = append(errs, err)
-	return errors.Join(append(errs, m.removeUnknownNamespaces())...)
+	return err
 }
-
-// Private
-
-func (m *Manager) notesDir() string { return filepath.Join(m.cfg.RunDir, "sandboxes") }
-func (m *Manager) netnsDir() string { return filepath.Join(m.cfg.RunDir, "netns", "containers") }
-func (m *Manager) note(id string) string {
-	return filepath.Join(m.notesDir(), id+".json")
-}
-
-// restingNote is a note whose sandbox is gone; its addresses rest as long as
-// the file is young, also over a restart of the server.
-const restingNote = ".freed"
 
 func (m *Manager) reserve(s Sandbox) error {
 	if s.PrivateAddr.IsValid() {
@@ -90,115 +193,4 @@ func (m *Manager) reserve(s Sandbox) error {
 		}
 	}
 	return nil
-}
-
-// writeNote writes a sandbox down; the file appears whole or not at all.
-func (m *Manager) writeNote(s Sandbox) error {
-	text, err := json.Marshal(s)
-	if err != nil {
-		return fmt.Errorf("cannot note a sandbox: %w", err)
-	}
-	tmp := m.note(s.InstanceID) + ".new"
-	if err := os.WriteFile(tmp, text, 0o600); err != nil {
-		return fmt.Errorf("cannot note a sandbox: %w", err)
-	}
-	if err := os.Rename(tmp, m.note(s.InstanceID)); err != nil {
-		return fmt.Errorf("cannot note a sandbox: %w", err)
-	}
-	return nil
-}
-
-// removeNote turns a note into a resting one and forgets those that rested.
-func (m *Manager) removeNote(id string) error {
-	freed := filepath.Join(m.notesDir(), id+restingNote)
-	err := os.Rename(m.note(id), freed)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		err = os.Chtimes(freed, time.Time{}, m.cfg.Now())
-	}
-	if err == nil {
-		_, err = m.resting()
-	}
-	if err != nil {
-		return fmt.Errorf("cannot forget a sandbox: %w", err)
-	}
-	return nil
-}
-
-// resting returns the sandboxes whose addresses still rest, and removes the
-// notes of the others.
-func (m *Manager) resting() ([]Sandbox, error) {
-	paths, err := filepath.Glob(filepath.Join(m.notesDir(), "*"+restingNote))
-	if err != nil {
-		return nil, err
-	}
-	var out []Sandbox
-	for _, path := range paths {
-		info, err := os.Stat(path)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // another removal found it old, too
-		}
-		if err != nil {
-			return nil, err
-		}
-		text, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-		var s Sandbox
-		if m.cfg.Now().Sub(info.ModTime()) < privnet.MinRest && json.Unmarshal(text, &s) == nil {
-			out = append(out, s)
-		} else if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-func (m *Manager) readNotes() ([]Sandbox, error) {
-	entries, err := os.ReadDir(m.notesDir())
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the sandboxes: %w", err)
-	}
-	var out []Sandbox
-	for _, e := range entries {
-		path := filepath.Join(m.notesDir(), e.Name())
-		if strings.HasSuffix(e.Name(), restingNote) {
-			continue
-		}
-		if !strings.HasSuffix(e.Name(), ".json") {
-			// A note that a kill cut short; its sandbox was not begun.
-			if err := os.Remove(path); err != nil {
-				return nil, fmt.Errorf("cannot remove %s: %w", path, err)
-			}
-			continue
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read %s: %w", path, err)
-		}
-		var s Sandbox
-		if err := json.Unmarshal(text, &s); err != nil || s.InstanceID+".json" != e.Name() {
-			return nil, fmt.Errorf("%s is damaged (%v): remove it, its container gets new addresses", path, err)
-		}
-		out = append(out, s)
-	}
-	return out, nil
-}
-
-// removeUnknownNamespaces removes bindings without a note.
-func (m *Manager) removeUnknownNamespaces() error {
-	entries, err := os.ReadDir(m.netnsDir())
-	if err != nil {
-		return fmt.Errorf("cannot list the network namespaces: %w", err)
-	}
-	var errs []error
-	for _, e := range entries {
-		if _, known := m.sandboxes[e.Name()]; !known {
-			errs = append(errs, removeNamespace(filepath.Join(m.netnsDir(), e.Name())))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -23,6 +23,7 @@ type Private interface {
 	Attach(ctx context.Context, e privnet.Endpoint) error
 	Detach(ctx context.Context, id string) error
 	Set(ctx context.Context, endpoints []privnet.Endpoint) (privnet.Report, error)
+	List(ctx context.Context) ([]privnet.Port, error)
 }
 
 // Outside is the outside network of the node; an *outside.Network is one.
@@ -30,6 +31,9 @@ type Outside interface {
 	Attach(ctx context.Context, e outside.Endpoint) error
 	Detach(ctx context.Context, id string) error
 	Set(ctx context.Context, endpoints []outside.Endpoint) error
+	Compare(ctx context.Context, endpoints []outside.Endpoint) ([]outside.Finding, error)
+	Known(ctx context.Context) ([]outside.Endpoint, error)
+	Identify(path string, e outside.Endpoint) bool
 }
 
 // Config is what a Manager needs.
@@ -77,8 +81,16 @@ type Manager struct {
 	privateAddrs *privnet.Pool
 	outsideAddrs *outside.Pool
 
+	// whole is held for writing by what looks at every sandbox, and for
+	// reading by what makes or removes one.
+	whole sync.RWMutex
+
 	mu        sync.Mutex
 	sandboxes map[string]Sandbox
+
+	// refused and failures are what the last look logged, guarded by whole.
+	refused  string
+	failures []Finding
 }
 
 // New prepares the folders. Call Restore before anything else.
@@ -103,6 +115,8 @@ func New(cfg Config) (*Manager, error) {
 // for other connections then is an error. When a network has no address left, the error is its ErrExhausted and
 // nothing was changed. The error's text is fit for the user.
 func (m *Manager) Setup(ctx context.Context, r Request) (Sandbox, error) {
+	m.whole.RLock()
+	defer m.whole.RUnlock()
 	m.mu.Lock()
 	s, ok := m.sandboxes[r.InstanceID]
 	m.mu.Unlock()
@@ -131,6 +145,8 @@ func (m *Manager) Setup(ctx context.Context, r Request) (Sandbox, error) {
 // Teardown removes a sandbox; its addresses rest before others get them. An
 // unknown id is no error.
 func (m *Manager) Teardown(ctx context.Context, instanceID string) error {
+	m.whole.RLock()
+	defer m.whole.RUnlock()
 	m.mu.Lock()
 	s, ok := m.sandboxes[instanceID]
 	m.mu.Unlock()
@@ -150,12 +166,7 @@ func (m *Manager) Teardown(ctx context.Context, instanceID string) error {
 func (m *Manager) List() []Sandbox {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := make([]Sandbox, 0, len(m.sandboxes))
-	for _, s := range m.sandboxes {
-		out = append(out, s)
-	}
-	slices.SortFunc(out, func(a, b Sandbox) int { return cmp.Compare(a.InstanceID, b.InstanceID) })
-	return out
+	return m.list()
 }
 
 // Private
@@ -186,9 +197,23 @@ func (s Sandbox) regrouped(group uint32) Sandbox {
 	return s
 }
 
+// list is List for who holds a lock.
+func (m *Manager) list() []Sandbox {
+	out := make([]Sandbox, 0, len(m.sandboxes))
+	for _, s := range m.sandboxes {
+		out = append(out, s)
+	}
+	sortByID(out)
+	return out
+}
+
+func sortByID(all []Sandbox) {
+	slices.SortFunc(all, func(a, b Sandbox) int { return cmp.Compare(a.InstanceID, b.InstanceID) })
+}
+
 // allocate takes the addresses of a new sandbox.
 func (m *Manager) allocate(r Request) (Sandbox, error) {
-	s := Sandbox{Request: r, NetnsPath: filepath.Join(m.netnsDir(), r.InstanceID)}
+	s := Sandbox{Request: r, NetnsPath: m.netns(r.InstanceID)}
 	var err error
 	if r.Private {
 		if s.PrivateAddr, err = m.privateAddrs.Allocate(r.Network.Key); err != nil {
