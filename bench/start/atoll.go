@@ -131,5 +131,5 @@ func (n network) Setup(ctx context.Context, r containerd.Request) (containerd.Sa
 }
 
 func (n network) Restore(ctx context.Context, _ []containerd.Member) error {
-	return n.Manager.Restore(ctx, nil)
+	return n.Manager.Restore(ctx, nil, false)
 }

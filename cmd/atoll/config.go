@@ -61,6 +61,7 @@ var settings = []setting{
 	{"cgroup-parent", func(c *server.Config) *string { return &c.CgroupParent }, "cgroup that all containers are below"},
 	{"bpffs", func(c *server.Config) *string { return &c.BPFFS }, "where the eBPF maps are pinned"},
 	{"logger", func(c *server.Config) *string { return &c.Logger }, "path of atoll-logger (default: beside atoll)"},
+	{"repair-every", func(c *server.Config) *string { return &c.RepairEvery }, "time between two looks at the networks; 0: at each start only"},
 	{"log-level", func(c *server.Config) *string { return &c.LogLevel }, "debug, info, warn or error"},
 }
 

@@ -20,7 +20,13 @@ private and outside network, resolver and router.
 
 It checks the machine first and says what is missing and how to get it.
 Containers go on when the server ends, however it ends; the next start finds
-them again.`,
+them again.
+
+While it runs it looks after the networks: what is missing is restored, what
+belongs to no container is removed. It refuses to remove the networks of most
+containers at once, and to stop containers of apps that were never in its
+database; its log says so. After you have made sure that they are to go,
+--accept-removal lets it.`,
 		Example: `  atoll server --check
   atoll server --config /etc/atoll/atoll.yml
   atoll server --base-domain apps.example.com --api-listen 127.0.0.1:7000`,
@@ -28,10 +34,14 @@ them again.`,
 	}
 	read := configFlags(cmd)
 	check := cmd.Flags().Bool("check", false, "check the machine, change nothing, and end")
+	accept := cmd.Flags().Bool("accept-removal", false, "let the server that runs, or its next start within 10 minutes, remove what it refused to, and end")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, err := read()
 		if err != nil {
 			return err
+		}
+		if *accept {
+			return server.AcceptRemoval(cfg)
 		}
 		log, err := newLog(cfg.LogLevel)
 		if err != nil {

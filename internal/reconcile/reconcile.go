@@ -61,43 +61,54 @@ func (r *Reconciler) Remove(ctx context.Context, workloadIDs ...string) error {
 }
 
 // ApplyAll repeats every wish, and removes from the engine the workloads
-// without a row. It is called at every start, after the engine reported what
-// runs.
+// without a row, see RemoveUnwanted. It is called at every start, after the
+// engine reported what runs.
 func (r *Reconciler) ApplyAll(ctx context.Context) error {
 	apps, err := r.Store.AllApps(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot list the apps: %w", err)
 	}
-	wanted := map[string]bool{}
 	var errs []error
 	for _, a := range apps {
-		rows, err := r.Store.Workloads(ctx, a.ID)
-		if err != nil {
-			return fmt.Errorf("cannot read the workloads of app %s: %w", a.Name, err)
-		}
-		for _, row := range rows {
-			wanted[row.ID] = true
-		}
-		errs = append(errs, r.apply(ctx, a.ID, rows))
+		errs = append(errs, r.Apply(ctx, a.ID))
 	}
-	oneOffs, err := r.Store.UnfinishedOneOffs(ctx)
-	if err != nil {
-		return fmt.Errorf("cannot list the one-offs: %w", err)
-	}
-	for _, o := range oneOffs {
-		wanted[o.ID] = true
-	}
+	_, err = r.RemoveUnwanted(ctx, false)
+	return errors.Join(append(errs, err)...)
+}
+
+// RemoveUnwanted removes from the engine the workloads without a row. Only
+// those whose app is, or was, in the database: that one gave them up. Others
+// run for apps of another database (it was lost, and an empty one took its
+// place), and nobody asked for their end: they are returned as refused, unless
+// accept is true.
+func (r *Reconciler) RemoveUnwanted(ctx context.Context, accept bool) (refused []string, err error) {
+	// The engine's list first: what is added to it later has a row already.
 	held, err := r.Engine.Workloads(ctx)
 	if err != nil {
-		return errors.Join(append(errs, fmt.Errorf("cannot list what the engine holds: %w", err))...)
+		return nil, fmt.Errorf("cannot list what the engine holds: %w", err)
 	}
+	wanted, err := r.wanted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	instances, _ := r.Roster.Snapshot()
+	var errs []error
 	for _, id := range held {
-		if !wanted[id] {
-			r.Log.Warn("Removing a workload that no app wants", "workload", id)
-			errs = append(errs, r.Engine.Remove(ctx, id))
+		if wanted[id] {
+			continue
 		}
+		known, err := r.knowsAppOf(ctx, id, instances)
+		if err == nil && !known && !accept {
+			refused = append(refused, id)
+			continue
+		}
+		if err == nil {
+			r.Log.Warn("Removing a workload that no app wants", "workload", id, "accepted", !known)
+			err = r.Engine.Remove(ctx, id)
+		}
+		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return refused, errors.Join(errs...)
 }
 
 // Compose returns the workload of a one-off: what the app's containers have,
@@ -120,6 +131,43 @@ func (r *Reconciler) Compose(ctx context.Context, o platform.OneOff) (platform.W
 }
 
 // Private
+
+// wanted are the ids of all rows.
+func (r *Reconciler) wanted(ctx context.Context) (map[string]bool, error) {
+	apps, err := r.Store.AllApps(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the apps: %w", err)
+	}
+	wanted := map[string]bool{}
+	for _, a := range apps {
+		rows, err := r.Store.Workloads(ctx, a.ID)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the workloads of app %s: %w", a.Name, err)
+		}
+		for _, row := range rows {
+			wanted[row.ID] = true
+		}
+	}
+	oneOffs, err := r.Store.UnfinishedOneOffs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the one-offs: %w", err)
+	}
+	for _, o := range oneOffs {
+		wanted[o.ID] = true
+	}
+	return wanted, nil
+}
+
+// knowsAppOf reports whether the app of a workload is or was in the database.
+// A workload without any container has nothing to lose.
+func (r *Reconciler) knowsAppOf(ctx context.Context, workloadID string, instances []platform.Instance) (bool, error) {
+	for _, i := range instances {
+		if i.WorkloadID == workloadID {
+			return r.Store.KnowsApp(ctx, i.AppID)
+		}
+	}
+	return true, nil
+}
 
 func (r *Reconciler) apply(ctx context.Context, appID string, rows []store.Workload) error {
 	if len(rows) == 0 {

@@ -129,6 +129,9 @@ func (m *Manager) Setup(ctx context.Context, r Request) (Sandbox, error) {
 	if !filepath.IsLocal(r.InstanceID) || filepath.Base(r.InstanceID) != r.InstanceID {
 		return Sandbox{}, fmt.Errorf("%q cannot be the id of a sandbox", r.InstanceID)
 	}
+	if err := m.checkKey(r); err != nil {
+		return Sandbox{}, err
+	}
 	s, err := m.allocate(r)
 	if err != nil {
 		return Sandbox{}, err
@@ -209,6 +212,22 @@ func (m *Manager) list() []Sandbox {
 
 func sortByID(all []Sandbox) {
 	slices.SortFunc(all, func(a, b Sandbox) int { return cmp.Compare(a.InstanceID, b.InstanceID) })
+}
+
+// checkKey refuses a key that containers of another network have: the two
+// networks would be one.
+func (m *Manager) checkKey(r Request) error {
+	if !r.Private {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range m.sandboxes {
+		if s.Private && s.Network.Key == r.Network.Key && s.Network.ID != r.Network.ID {
+			return fmt.Errorf("containers of another private network (%q) have the key %d of network %s: is the database another one than before? Restart the server, and see \"atoll server --help\" about --accept-removal", s.Network.ID, r.Network.Key, r.Network.ID)
+		}
+	}
+	return nil
 }
 
 // allocate takes the addresses of a new sandbox.

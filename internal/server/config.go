@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -64,6 +65,9 @@ type Config struct {
 	Logger string `yaml:"logger"`
 	// MaxContainers is the most containers that a process type may have.
 	MaxContainers int `yaml:"max_containers"`
+	// RepairEvery is the time between two looks at the networks, such as
+	// "30s"; "0" means only one at each start.
+	RepairEvery string `yaml:"repair_every"`
 	// LogLevel is debug, info, warn or error.
 	LogLevel string `yaml:"log_level"`
 }
@@ -79,7 +83,7 @@ func DefaultConfig() Config {
 		BaseDomain: "atoll.localhost", Region: "local", Node: node,
 		APIListen: "127.0.0.1:7000", HTTPListen: ":80",
 		OutsidePrefix: "172.17.0.0/16", OutsideMTU: "1500", ResolvConf: "/etc/resolv.conf",
-		CgroupParent: "/atoll", BPFFS: "/run/atoll/bpf", LogLevel: "info", MaxContainers: platform.MaxContainersPerType,
+		CgroupParent: "/atoll", BPFFS: "/run/atoll/bpf", RepairEvery: "30s", LogLevel: "info", MaxContainers: platform.MaxContainersPerType,
 	}
 }
 
@@ -140,6 +144,9 @@ func (c *Config) Validate() error {
 	if _, err := c.trustedProxies(); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := c.repairEvery(); err != nil {
+		errs = append(errs, err)
+	}
 	if !strings.HasPrefix(c.CgroupParent, "/") || strings.Contains(c.CgroupParent, "..") {
 		errs = append(errs, fmt.Errorf("cgroup_parent %q must begin with / and not lead upwards", c.CgroupParent))
 	}
@@ -166,6 +173,17 @@ func (c Config) outsideMTU() (int, error) {
 		return 0, fmt.Errorf("outside_mtu %q must be a number of bytes from 576 to 9000, such as 1500", c.OutsideMTU)
 	}
 	return n, nil
+}
+
+// minRepairEvery keeps the cost of looking below a few percent of a CPU.
+const minRepairEvery = 500 * time.Millisecond
+
+func (c Config) repairEvery() (time.Duration, error) {
+	d, err := time.ParseDuration(c.RepairEvery)
+	if err != nil || d < 0 || d > 0 && d < minRepairEvery {
+		return 0, fmt.Errorf("repair_every %q must be a time of %v or more such as 30s, or 0 for a look at each start only", c.RepairEvery, minRepairEvery)
+	}
+	return d, nil
 }
 
 func (c Config) trustedProxies() ([]netip.Prefix, error) {

@@ -89,20 +89,28 @@ func (n *node) resolvConf() string {
 }
 
 // containerNetwork connects containers by sandboxes.
-type containerNetwork struct{ *sandbox.Manager }
+type containerNetwork struct {
+	*sandbox.Manager
+	// accept removes at the start what would be refused.
+	accept bool
+}
 
 // Setup makes a container's sandbox.
 func (c containerNetwork) Setup(ctx context.Context, r containerd.Request) (containerd.Sandbox, error) {
-	s, err := c.Manager.Setup(ctx, sandbox.Request{InstanceID: r.InstanceID, Network: r.Network, Private: r.Private, Group: r.Group,
-		Outside: r.Outside, PublicPort: r.PublicPort})
+	s, err := c.Manager.Setup(ctx, sandboxRequest(r))
 	return containerd.Sandbox{NetnsPath: s.NetnsPath, PrivateAddr: s.PrivateAddr, OutsideAddr: s.OutsideAddr}, err
 }
 
 // Restore keeps the sandboxes of the containers there are and removes others.
 func (c containerNetwork) Restore(ctx context.Context, members []containerd.Member) error {
-	ids := make([]string, 0, len(members))
+	wanted := make([]sandbox.Sandbox, 0, len(members))
 	for _, m := range members {
-		ids = append(ids, m.InstanceID)
+		wanted = append(wanted, sandbox.Sandbox{Request: sandboxRequest(m.Request), PrivateAddr: m.PrivateAddr, OutsideAddr: m.OutsideAddr})
 	}
-	return c.Manager.Restore(ctx, ids)
+	return c.Manager.Restore(ctx, wanted, c.accept)
+}
+
+func sandboxRequest(r containerd.Request) sandbox.Request {
+	return sandbox.Request{InstanceID: r.InstanceID, Network: r.Network, Private: r.Private, Group: r.Group,
+		Outside: r.Outside, PublicPort: r.PublicPort}
 }

@@ -32,6 +32,7 @@ import (
 	"github.com/atollhq/atoll/internal/roster"
 	"github.com/atollhq/atoll/internal/router"
 	"github.com/atollhq/atoll/internal/store"
+	"github.com/atollhq/atoll/internal/upkeep"
 )
 
 // Run runs the server until ctx ends, then stops what belongs to the process.
@@ -76,6 +77,8 @@ type machine struct {
 	streams    *deploy.Streams
 	pipeline   *deploy.Pipeline
 	control    *control.Control
+	upkeep     *upkeep.Upkeep
+	accepted   bool // somebody accepted removals just before this start
 	closers    []func() error
 }
 
@@ -131,10 +134,13 @@ func (s *machine) openEngine(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if s.accepted, err = upkeep.TakeConsent(s.cfg.RunDir); err != nil {
+		return err
+	}
 	s.engine, err = containerd.New(ctx, containerd.Config{
 		Address: s.cfg.Containerd, DataDir: s.data(engineName), RunDir: filepath.Join(s.cfg.RunDir, engineName),
 		LogDir: s.data("logs"), LoggerPath: logger, CgroupParent: s.cfg.CgroupParent, Node: s.cfg.Node,
-		Sink: s.roster, Network: containerNetwork{s.node.sandboxes}, ResolvConf: s.node.resolvConf(), Log: s.log,
+		Sink: s.roster, Network: containerNetwork{s.node.sandboxes, s.accepted}, ResolvConf: s.node.resolvConf(), Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -183,7 +189,7 @@ func (s *machine) openControl(ctx context.Context) (err error) {
 		// One app that cannot be applied must not keep the others down.
 		s.log.Error("Cannot apply every app", "error", err)
 	}
-	return nil
+	return s.openUpkeep()
 }
 
 // serve runs the views and the API until ctx ends or one of them fails.
@@ -206,6 +212,7 @@ func (s *machine) serve(ctx context.Context) error {
 	g.Go(func() error { return observer.Run(ctx) })
 	g.Go(func() error { return s.policies.Run(ctx) })
 	g.Go(func() error { return s.flows.Run(ctx) })
+	g.Go(func() error { return s.upkeep.Run(ctx) })
 	g.Go(func() error { return routes.Serve(ctx, edge) })
 	g.Go(func() error { return s.oneOffs.Run(ctx) })
 	g.Go(func() error { return s.oneOffs.RunSchedule(ctx) })

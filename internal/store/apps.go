@@ -64,6 +64,16 @@ func (s *Store) AllApps(ctx context.Context) ([]platform.App, error) {
 	return collect(ctx, s.r, scanApp, selectApp+" ORDER BY name")
 }
 
+// KnowsApp reports whether the app is or ever was in this database: apps that
+// were destroyed left events.
+func (s *Store) KnowsApp(ctx context.Context, id string) (known bool, err error) {
+	err = s.r.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM apps WHERE id = ?1) OR EXISTS (SELECT 1 FROM events WHERE app_id = ?1)`, id).Scan(&known)
+	if err != nil {
+		return false, fmt.Errorf("cannot look for app %s: %w", id, err)
+	}
+	return known, nil
+}
+
 // RenameApp gives an app another name. Its id, hence its private long names,
 // stay.
 func (s *Store) RenameApp(ctx context.Context, user platform.User, appID, name string) (platform.App, error) {

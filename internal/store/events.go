@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/atollhq/atoll/internal/platform"
 )
@@ -29,7 +30,44 @@ func (s *Store) UserEvents(ctx context.Context, userID string, p Page) ([]platfo
 	return s.events(ctx, "user_id = ?", userID, p)
 }
 
+// AddNetworkEvent notes something that happened to private networks, for the
+// owners of their projects; for every user when it is about none in
+// particular, or about networks of which no project is known.
+func (s *Store) AddNetworkEvent(ctx context.Context, kind string, networkIDs []string, data map[string]any) error {
+	return s.write(ctx, func(tx *sql.Tx) error {
+		owners := 0
+		projects, err := collect(ctx, tx, scanProject, selectProject)
+		if err != nil {
+			return err
+		}
+		for _, p := range projects {
+			if !slices.Contains(networkIDs, p.Network.ID) {
+				continue
+			}
+			owners++
+			if err := s.insertEvent(ctx, tx, projectEvent(kind, platform.User{ID: p.OwnerID}, p, data)); err != nil {
+				return err
+			}
+		}
+		if owners > 0 {
+			return nil
+		}
+		users, err := collect(ctx, tx, scanID, "SELECT id FROM users")
+		if err != nil {
+			return err
+		}
+		for _, id := range users {
+			if err := s.insertEvent(ctx, tx, platform.Event{Type: kind, UserID: id, Data: data}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Private
+
+func scanID(r scanner) (id string, err error) { return id, r.Scan(&id) }
 
 func (s *Store) events(ctx context.Context, where, arg string, p Page) ([]platform.Event, int, error) {
 	var total int

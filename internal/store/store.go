@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -114,6 +115,11 @@ func (s *Store) migrate(ctx context.Context) error {
 			if _, err := tx.ExecContext(ctx, string(text)); err != nil {
 				return err
 			}
+			if i == 0 {
+				if err := beginNetworkKeys(ctx, tx); err != nil {
+					return err
+				}
+			}
 			_, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", i+1))
 			return err
 		})
@@ -122,6 +128,15 @@ func (s *Store) migrate(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// beginNetworkKeys lets a new database count keys of private networks from a
+// random one. They are in the kernel, which outlives a database: were an empty
+// one put in its place, its first networks would get the keys of networks
+// whose containers still run, and meet them.
+func beginNetworkKeys(ctx context.Context, tx *sql.Tx) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO sqlite_sequence (name, seq) VALUES ('networks', ?)", rand.Uint32N(1<<31))
+	return err
 }
 
 // write runs change in the one write transaction and commits it.

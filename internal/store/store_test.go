@@ -192,3 +192,69 @@ func TestReopenedDatabaseHoldsEverythingAndNewerIsRefused(t *testing.T) {
 		t.Fatal("a database of a newer version was opened")
 	}
 }
+
+// The keys of networks are in the kernel, where those of a lost database
+// still are.
+func TestKeysOfTwoDatabasesDiffer(t *testing.T) {
+	keys := map[uint32]bool{}
+	for range 3 {
+		s, u := newStore(t)
+		p, err := s.DefaultProject(t.Context(), u.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if keys[p.Network.Key] {
+			t.Errorf("key %d was given in two databases", p.Network.Key)
+		}
+		keys[p.Network.Key] = true
+	}
+}
+
+func TestAnAppThatWasDestroyedIsKnown(t *testing.T) {
+	s, u := newStore(t)
+	a, err := s.CreateApp(t.Context(), u, "my-shop", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteApp(t.Context(), u, a.ID); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]bool{a.ID: true, platform.NewAppID(): false} {
+		if known, err := s.KnowsApp(t.Context(), id); err != nil || known != want {
+			t.Errorf("app %s is known: %v (%v), want %v", id, known, err, want)
+		}
+	}
+}
+
+func TestNetworkEventsReachThoseConcerned(t *testing.T) {
+	s, u := newStore(t)
+	other, err := s.CreateUser(t.Context(), "bob", "bob@example.test", "Bob", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.DefaultProject(t.Context(), u.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(userID string) (n int) {
+		t.Helper()
+		events, _, err := s.UserEvents(t.Context(), userID, Page{PerPage: 50})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if e.Type == "network_repair_refused" {
+				n++
+			}
+		}
+		return n
+	}
+	for _, networks := range [][]string{{p.Network.ID}, nil, {"pn-of-another-database"}} {
+		if err := s.AddNetworkEvent(t.Context(), "network_repair_refused", networks, map[string]any{"why": "test"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if count(u.ID) != 3 || count(other.ID) != 2 {
+		t.Errorf("the owner got %d events, another user %d; want 3 and 2", count(u.ID), count(other.ID))
+	}
+}

@@ -177,6 +177,22 @@ func (e *Engine) Workloads(context.Context) ([]string, error) {
 	return slices.Compact(ids), nil
 }
 
+// Containers lists every container and job there is, by the id that Network
+// knows it by, and whether a process of it runs. Whatever has a sandbox is in
+// the list.
+func (e *Engine) Containers() map[string]bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	all := map[string]bool{}
+	for id, k := range e.keepers {
+		all[id] = k.runs()
+	}
+	for id := range e.jobs {
+		all[id] = true
+	}
+	return all
+}
+
 // Signal implements engine.Engine.
 func (e *Engine) Signal(ctx context.Context, instanceID string, sig syscall.Signal) error {
 	e.mu.Lock()
