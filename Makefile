@@ -39,7 +39,7 @@ test: setup-e2e stack ## unit and component tests (root), then the end-to-end te
 
 .PHONY: e2e
 e2e: setup-e2e stack ## end-to-end tests and the attack suite, with a table of what they found
-	scripts/e2e.sh ./e2e ./e2e/attack
+	scripts/e2e.sh ./e2e ./e2e/repair ./e2e/attack
 
 .PHONY: chaos
 chaos: stack ## slow: rolling changes under load, failures, a full network

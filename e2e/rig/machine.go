@@ -103,20 +103,39 @@ func (m *Machine) setUp() error {
 	if err := os.WriteFile(m.resolvConf(), []byte("nameserver "+lab.InternetAddr+"\n"), 0o644); err != nil {
 		return err
 	}
-	tokenFile := filepath.Join(m.Lab.Dir(), "token")
-	args := []string{"init", "--data-dir", m.data, "--run-dir", m.run, "--username", "ada", "--email", "ada@example.test", "--token-file", tokenFile}
-	if out, err := exec.Command(filepath.Join(m.bin, "atoll"), args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("atoll init: %w: %s", err, out)
-	}
-	token, err := os.ReadFile(tokenFile)
-	if err != nil {
+	if _, err := m.Init(); err != nil {
 		return err
 	}
-	m.token = strings.TrimSpace(string(token))
 	m.Client = m.Lab.HTTPClient()
 	m.Client.Timeout = 20 * time.Second
 	return m.Start()
 }
+
+// Init makes the database with its first user, whom the client is from now on.
+// It returns the token of the user before.
+func (m *Machine) Init() (former string, err error) {
+	tokenFile := filepath.Join(m.Lab.Dir(), "token")
+	if err := os.RemoveAll(tokenFile); err != nil {
+		return "", err
+	}
+	args := []string{"init", "--data-dir", m.data, "--run-dir", m.run, "--username", "ada", "--email", "ada@example.test", "--token-file", tokenFile}
+	if out, err := exec.Command(m.Program(), args...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("atoll init: %w: %s", err, out)
+	}
+	token, err := os.ReadFile(tokenFile)
+	if err != nil {
+		return "", err
+	}
+	former = m.token
+	m.SetToken(strings.TrimSpace(string(token)))
+	return former, nil
+}
+
+// SetToken makes the client a user.
+func (m *Machine) SetToken(token string) { m.token = token }
+
+// Program is the path of atoll.
+func (m *Machine) Program() string { return filepath.Join(m.bin, "atoll") }
 
 // Start starts the server and waits until its API answers.
 func (m *Machine) Start() error {

@@ -76,6 +76,10 @@ type pass struct {
 
 func (p *pass) repaired(container, where, what string) {
 	p.report.Repaired = append(p.report.Repaired, Finding{container, where, what})
+	if container == "" {
+		p.m.cfg.Log.Warn("Repaired the network of all containers", "where", where, "what", what)
+		return
+	}
 	p.m.cfg.Log.Warn("Repaired a container's network", "container", container, "where", where, "what", what)
 }
 
@@ -208,11 +212,14 @@ func (p *pass) namespace(s Sandbox) error {
 	return nil
 }
 
-// private looks after the private network. The switch logs what it does.
+// private looks after the private network. The switch logs what it repairs.
 func (p *pass) private() error {
 	report, err := p.m.cfg.Private.Set(p.ctx, p.m.privates())
-	for _, id := range slices.Concat(report.Attached, report.Repaired) {
-		p.report.Repaired = append(p.report.Repaired, Finding{id, privnet.Interface, "it was missing or damaged"})
+	for _, id := range report.Attached {
+		p.repaired(id, privnet.Interface, "it was gone")
+	}
+	for _, id := range report.Repaired {
+		p.report.Repaired = append(p.report.Repaired, Finding{id, privnet.Interface, "it was damaged"})
 	}
 	for _, id := range report.Removed {
 		p.report.Removed = append(p.report.Removed, Finding{id, privnet.Interface, "no container has this interface"})

@@ -160,13 +160,13 @@ func (u *Upkeep) tell(ctx context.Context, before, now State) {
 	if before.Error != "" && now.Error == "" {
 		u.cfg.Log.Info("The networks can be looked after again")
 	}
-	if len(now.Workloads) > 0 && !slices.Equal(before.Workloads, now.Workloads) {
+	newly := slices.ContainsFunc(now.Workloads, func(id string) bool { return !slices.Contains(before.Workloads, id) })
+	if newly {
 		u.cfg.Log.Error("REFUSED TO STOP CONTAINERS: their apps are not in the database, and never were. Is it another one than before? Put it back and restart the server. If they are to be stopped: atoll server --accept-removal",
 			"workloads", now.Workloads)
 	}
-	more := len(now.Report.Refused)+len(now.Workloads) > 0
-	same := reflect.DeepEqual(before.Report.Refused, now.Report.Refused) && slices.Equal(before.Workloads, now.Workloads)
-	if more && !same && u.cfg.Refused != nil {
+	other := len(now.Report.Refused) > 0 && !reflect.DeepEqual(before.Report.Refused, now.Report.Refused)
+	if (newly || other) && u.cfg.Refused != nil {
 		if err := u.cfg.Refused(ctx, now); err != nil {
 			u.cfg.Log.Error("Cannot add the event of a refused removal", "error", err)
 		}
