@@ -214,7 +214,12 @@ func (p *pass) namespace(s Sandbox) error {
 
 // private looks after the private network. The switch logs what it repairs.
 func (p *pass) private() error {
-	report, err := p.m.cfg.Private.Set(p.ctx, p.m.privates())
+	endpoints := p.m.privates()
+	d, err := p.m.cfg.Private.Compare(p.ctx, endpoints)
+	if d.Empty() {
+		return p.untold(err)
+	}
+	report, err := p.m.cfg.Private.Set(p.ctx, endpoints)
 	for _, id := range report.Attached {
 		p.repaired(id, privnet.Interface, "it was gone")
 	}
@@ -226,6 +231,15 @@ func (p *pass) private() error {
 	}
 	if report.Entries > 0 {
 		p.report.Removed = append(p.report.Removed, Finding{"", "switch", fmt.Sprintf("%d entries of interfaces that are gone", report.Entries)})
+	}
+	return p.untold(err)
+}
+
+// untold is nil for an error when there are containers that cannot be
+// repaired: Failed says so already.
+func (p *pass) untold(err error) error {
+	if len(p.report.Failed) > 0 {
+		return nil
 	}
 	return err
 }

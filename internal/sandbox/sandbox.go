@@ -24,6 +24,7 @@ type Private interface {
 	Detach(ctx context.Context, id string) error
 	Set(ctx context.Context, endpoints []privnet.Endpoint) (privnet.Report, error)
 	List(ctx context.Context) ([]privnet.Port, error)
+	Compare(ctx context.Context, endpoints []privnet.Endpoint) (privnet.Difference, error)
 }
 
 // Outside is the outside network of the node; an *outside.Network is one.
