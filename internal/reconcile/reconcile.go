@@ -91,13 +91,12 @@ func (r *Reconciler) RemoveUnwanted(ctx context.Context, accept bool) (refused [
 	if err != nil {
 		return nil, err
 	}
-	instances, _ := r.Roster.Snapshot()
 	var errs []error
 	for _, id := range held {
 		if wanted[id] {
 			continue
 		}
-		known, err := r.knowsAppOf(ctx, id, instances)
+		known, err := r.knowsAppOf(ctx, id)
 		if err == nil && !known && !accept {
 			refused = append(refused, id)
 			continue
@@ -160,7 +159,8 @@ func (r *Reconciler) wanted(ctx context.Context) (map[string]bool, error) {
 
 // knowsAppOf reports whether the app of a workload is or was in the database.
 // A workload without any container has nothing to lose.
-func (r *Reconciler) knowsAppOf(ctx context.Context, workloadID string, instances []platform.Instance) (bool, error) {
+func (r *Reconciler) knowsAppOf(ctx context.Context, workloadID string) (bool, error) {
+	instances, _ := r.Roster.Snapshot()
 	for _, i := range instances {
 		if i.WorkloadID == workloadID {
 			return r.Store.KnowsApp(ctx, i.AppID)

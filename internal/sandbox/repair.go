@@ -217,7 +217,7 @@ func (p *pass) private() error {
 	endpoints := p.m.privates()
 	d, err := p.m.cfg.Private.Compare(p.ctx, endpoints)
 	if d.Empty() {
-		return p.untold(err)
+		return err
 	}
 	report, err := p.m.cfg.Private.Set(p.ctx, endpoints)
 	for _, id := range report.Attached {
@@ -231,15 +231,6 @@ func (p *pass) private() error {
 	}
 	if report.Entries > 0 {
 		p.report.Removed = append(p.report.Removed, Finding{"", "switch", fmt.Sprintf("%d entries of interfaces that are gone", report.Entries)})
-	}
-	return p.untold(err)
-}
-
-// untold is nil for an error when there are containers that cannot be
-// repaired: Failed says so already.
-func (p *pass) untold(err error) error {
-	if len(p.report.Failed) > 0 {
-		return nil
 	}
 	return err
 }

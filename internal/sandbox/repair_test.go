@@ -298,6 +298,21 @@ func TestAMassRemovalIsRefused(t *testing.T) {
 	}
 }
 
+// A key that containers of another network have would make the two one.
+func TestAKeyOfAnotherNetworkIsRefused(t *testing.T) {
+	m := newMachine(t)
+	m.container("a", 1, 0)
+	m.on(func() error {
+		r := request("b", 1, 0)
+		r.Network.ID = "pn-of-another-database"
+		if s, err := m.manager.Setup(t.Context(), r); err == nil || !strings.Contains(err.Error(), "pn-1") {
+			t.Errorf("the sandbox is %+v (%v), want an error that names the network", s, err)
+		}
+		return nil
+	})
+	m.wantHealthy("a")
+}
+
 func TestRemovalsThatAreFewOrConcernNobody(t *testing.T) {
 	m := newMachine(t)
 	stay := []box{m.container("a", 1, 0), m.container("b", 1, 0)}

@@ -224,7 +224,9 @@ func (m *Manager) checkKey(r Request) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range m.sandboxes {
-		if s.Private && s.Network.Key == r.Network.Key && s.Network.ID != r.Network.ID {
+		// One that only the kernel knew has no id; it is of the same database,
+		// whose keys begin at a random one.
+		if s.Private && s.Network.Key == r.Network.Key && s.Network.ID != "" && s.Network.ID != r.Network.ID {
 			return fmt.Errorf("containers of another private network (%q) have the key %d of network %s: is the database another one than before? Restart the server, and see \"atoll server --help\" about --accept-removal", s.Network.ID, r.Network.Key, r.Network.ID)
 		}
 	}
