@@ -44,6 +44,9 @@ func openNode(cfg Config, r *roster.Roster, d *directory.Directory, log *slog.Lo
 		return nil, err
 	}
 	n.gateway = prefix.Addr().Next()
+	if err = raiseNeighbourLimits(neighbourSettings, log); err != nil {
+		return nil, err
+	}
 	if n.private, err = privnet.Open(privnet.Config{Netns: filepath.Join(cfg.RunDir, "netns", "switch"), BPFFS: cfg.BPFFS, Log: log}); err != nil {
 		return nil, err
 	}
