@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 )
 
 // Known lists the endpoints that the kernel has, whoever knows of them: from
@@ -51,17 +52,28 @@ func (n *Network) Known(ctx context.Context) ([]Endpoint, error) {
 }
 
 // Identify reports whether the namespace at path is the one that an endpoint
-// was attached to: its eth0 is the other end of the endpoint's host end.
+// was attached to: its eth0 is the other end of the endpoint's host end. The
+// kernel's number for the namespace decides; interfaces of another server's
+// containers may have the same numbers and MACs.
 func (n *Network) Identify(path string, e Endpoint) bool {
 	port, err := n.links.LinkByName(hostEnd(e.ID))
 	if err != nil {
+		return false
+	}
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return false
+	}
+	defer ns.Close()
+	id, err := n.links.GetNetNsIdByFd(int(ns))
+	if err != nil || id < 0 || id != port.Attrs().NetNsID {
 		return false
 	}
 	e.ContainerNetns = path
 	pair := false
 	err = n.inside(e, func(inside *netlink.Handle) error {
 		link, err := inside.LinkByName(Interface)
-		pair = err == nil && isPair(port, link) && link.Attrs().HardwareAddr.String() == hardwareAddr(e.Addr).String()
+		pair = err == nil && isPair(port, link)
 		return nil
 	})
 	return err == nil && pair

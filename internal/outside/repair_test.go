@@ -271,3 +271,20 @@ func (r *rig) wantAnswerOf(path, addr string) {
 		return connected, nil
 	})
 }
+
+// Containers of another server on the same machine may have the same
+// addresses, MACs and numbers of interfaces.
+func TestANamespaceOfAnotherServerIsNotTakenForOurs(t *testing.T) {
+	ours, theirs := newRig(t), newRig(t)
+	a, b := ours.attach("a", "172.17.0.2", 0), theirs.attach("a", "172.17.0.2", 0)
+	const look = "ip -o link show eth0 | cut -d: -f1,2; cat /sys/class/net/eth0/iflink /sys/class/net/eth0/address 2>/dev/null || ip -o link show eth0 | grep -o 'link/ether [^ ]*'"
+	if x, y := ours.run(a.ContainerNetns, look), theirs.run(b.ContainerNetns, look); x != y {
+		t.Fatalf("the test proves nothing, the interfaces differ:\n%s\n%s", x, y)
+	}
+	if !ours.net.Identify(a.ContainerNetns, a) {
+		t.Error("our container's namespace is not known")
+	}
+	if ours.net.Identify(b.ContainerNetns, a) {
+		t.Error("a namespace of another server is taken for ours")
+	}
+}
