@@ -51,7 +51,10 @@ func (n *Network) compareRules(ctx context.Context, endpoints []Endpoint) (found
 			found = append(found, Finding{Where: where, What: fmt.Sprintf("%d of our rules, chains or sets are missing, %d are there that are not ours", missing, more)})
 		}
 		for set, elements := range l.elements {
-			found = append(found, compareSet(where+" set "+set, wanted[set], elements)...)
+			// The kernel fills the others: who sends how much.
+			if ours, ok := wanted[set]; ok {
+				found = append(found, compareSet(where+" set "+set, ours, elements)...)
+			}
 		}
 	}
 	return found, nil

@@ -79,7 +79,7 @@ func TestWhatIsBrokenFromOutsideIsFoundAndRepaired(t *testing.T) {
 		{"a pin that is gone", onNode, "nft flush set bridge atoll_outside ports", "the element { " + port, in, false},
 		{"a public port that is not", onNode, "nft add element ip atoll_outside public '{ 172.17.0.3 . 9000 }'", "the element { 172.17.0.3 . 9000 } is no container's", private, true},
 		{"a public port that is gone", onNode, "nft flush set ip atoll_outside public", "the element { 172.17.0.2 . 8080 } is missing", in, false},
-		{"a port that is not isolated", onNode, "bridge link set dev " + port + " isolated off", `"isolated" is 0`, neighbour, true},
+		{"a port that is not isolated", onNode, "nft flush chain bridge atoll_outside ip_of_container; nft flush chain bridge atoll_outside arp_of_container; bridge link set dev " + port + " isolated off", `"isolated" is 0`, neighbour, true},
 		{"a port that learns", onNode, "bridge link set dev " + otherPort + " learning on flood on mcast_flood on", `"learning" is 1`, nil, false},
 		{"a port taken off the bridge", onNode, "ip link set " + port + " nomaster", "no port of the bridge", in, false},
 		{"a port that is down", onNode, "ip link set " + port + " down", "it is down", in, false},
@@ -149,9 +149,12 @@ func TestALookChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := func() string {
-		return r.run(r.node(), "nft -s -a list ruleset; bridge -d link; ip route; ip addr") + r.run(r.web.ContainerNetns, "ip -d addr; ip route")
+		return r.run(r.node(), "nft -s -t -a list ruleset; nft list set bridge atoll_outside ports; nft list set ip atoll_outside public; bridge -d link; ip route; ip addr") + r.run(r.web.ContainerNetns, "ip -d addr; ip route")
 	}
 	before := all()
+	// What the kernel counts by itself is no change: connections, questions.
+	r.wantAnswerOf(r.web.ContainerNetns, "198.51.100.10:80")
+	r.run(r.web.ContainerNetns, "dig +tries=1 +time=1 @172.17.0.1 example.test || true")
 	for range 3 {
 		if found := r.compare(); len(found) != 0 {
 			t.Errorf("a network in order, but found %+v", found)

@@ -353,7 +353,7 @@ func TestALookAtAHundredContainers(t *testing.T) {
 		ids = append(ids, id)
 	}
 	state := func() string {
-		return m.run(m.lab.Server().Path(), "nft -s -a list ruleset; bridge -d link; ip addr") + m.run(filepath.Join(m.lab.Dir(), "netns", "switch"), "ip -o link | sort")
+		return m.run(m.lab.Server().Path(), "nft -s -t -a list ruleset; bridge -d link; ip addr") + m.run(filepath.Join(m.lab.Dir(), "netns", "switch"), "ip -o link | sort")
 	}
 	before := state()
 	m.wantHealthy(ids...)
