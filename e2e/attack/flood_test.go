@@ -129,7 +129,9 @@ func (s *siege) compare(t *testing.T, name string, quiet, now order.Exchanges) {
 	if name == namesOutside {
 		return
 	}
-	if now.P50 > medianFactor*quiet.P50 || now.P99 > tailFactor*quiet.P99 {
-		t.Errorf("%s: a neighbour waits p50 %s, p99 %s; %s and %s while it is quiet", name, now.P50, now.P99, quiet.P50, quiet.P99)
+	// Of some hundred exchanges the 99th percentile is the worst but one: it is
+	// shown, and not judged.
+	if now.P50 > medianFactor*quiet.P50 || now.P95 > tailFactor*quiet.P95 {
+		t.Errorf("%s: a neighbour waits p50 %s, p95 %s; %s and %s while it is quiet", name, now.P50, now.P95, quiet.P50, quiet.P95)
 	}
 }

@@ -41,7 +41,7 @@ func load(l order.Load, out *order.Outcome) error {
 		}
 	}
 	slices.Sort(took)
-	e.P50, e.P99 = took[len(took)/2], took[len(took)*99/100]
+	e.P50, e.P95, e.P99 = took[len(took)/2], took[len(took)*95/100], took[len(took)*99/100]
 	return nil
 }
 

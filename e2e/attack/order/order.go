@@ -169,10 +169,10 @@ const (
 
 // Exchanges is what a Load measured.
 type Exchanges struct {
-	Count    int           `json:"count"`
-	Failed   int           `json:"failed"`
-	Failure  string        `json:"failure"` // of the first that failed
-	P50, P99 time.Duration `json:",omitzero"`
+	Count         int           `json:"count"`
+	Failed        int           `json:"failed"`
+	Failure       string        `json:"failure"` // of the first that failed
+	P50, P95, P99 time.Duration `json:",omitzero"`
 }
 
 // Heard asks what arrived at the program's listeners since the last asking.
