@@ -27,10 +27,13 @@ const (
 	// maxConnections are those open at the same time, through the node or to
 	// it. The machine's table has room for 65536 or more.
 	maxConnections = 4096
-	// maxQuestions are those of DNS by UDP, per second.
-	maxQuestions = 1000
+	// maxQuestions are those of DNS by UDP, per second. A connection made by
+	// name takes two (IPv4 and IPv6), and many runtimes remember none. The
+	// resolver has a limit of its own, above this one, for where it is without
+	// these rules.
+	maxQuestions = 5000
 	// maxQuestionsAtOnce must be less than the resolver's socket holds.
-	maxQuestionsAtOnce = 250
+	maxQuestionsAtOnce = 1000
 )
 
 // special ranges mean something else than a network of containers.
