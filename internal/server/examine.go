@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
@@ -17,6 +19,7 @@ import (
 	"github.com/atollhq/atoll/internal/outside"
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/resolver"
+	"github.com/atollhq/atoll/internal/upkeep"
 )
 
 // Examination is everything `atoll doctor` looks at: the checks of a start,
@@ -41,6 +44,9 @@ func Examination(cfg Config) []doctor.Check {
 			return examineServer(ctx, cfg, running)
 		}},
 	)
+	if running != 0 {
+		checks = append(checks, doctor.Check{Name: "networks", Run: func(context.Context) (string, error) { return examineNetworks(cfg, time.Now()) }})
+	}
 	if cfg.Containerd != "" || running != 0 {
 		checks = append(checks, doctor.Check{Name: "engine", Run: func(ctx context.Context) (string, error) { return examineEngine(ctx, cfg) }})
 	}
@@ -86,6 +92,28 @@ func examineServer(ctx context.Context, cfg Config, running int) (string, error)
 		return "", fmt.Errorf("process %d is the server, and says it is not well (status %d): read its log, and look whether %s can be written", running, resp.StatusCode, cfg.DataDir)
 	}
 	return fmt.Sprintf("runs (process %d) and answers at %s", running, cfg.APIListen), nil
+}
+
+// examineNetworks tells what the running server's last look at its networks
+// came to.
+func examineNetworks(cfg Config, now time.Time) (string, error) {
+	state, err := upkeep.ReadState(cfg.RunDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", doctor.Warn("the server has not looked at its networks yet: ask again in a minute")
+	}
+	if err != nil {
+		return "", err
+	}
+	ago := now.Sub(state.At).Round(time.Second)
+	switch {
+	case len(state.Report.Refused)+len(state.Workloads) > 0:
+		return "", fmt.Errorf("the server refused %d removals of networks and %d of workloads, as most would be gone at once (%v ago): if the database or containerd's list was lost, bring it back; if they are to go, run atoll server --accept-removal", len(state.Report.Refused), len(state.Workloads), ago)
+	case len(state.Failed) > 0:
+		return "", fmt.Errorf("the networks of %d containers could not be repaired (%v ago): the server's log says why; restart their apps", len(state.Failed), ago)
+	case state.Error != "":
+		return "", fmt.Errorf("the last look at the networks (%v ago) could not be finished: %s", ago, state.Error)
+	}
+	return fmt.Sprintf("as they should be %v ago, %d repairs since the server's start", ago, state.Repairs), nil
 }
 
 // examineEngine asks containerd, which decides about starts and stops.

@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/atollhq/atoll/internal/upkeep"
 )
 
 func TestExaminationBeginsWithWhatAStartNeeds(t *testing.T) {
@@ -54,6 +57,33 @@ func TestExamineServer(t *testing.T) {
 	api.Close()
 	if _, err := look(7); err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("stuck: %v", err)
+	}
+}
+
+func TestExamineNetworks(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.RunDir = t.TempDir()
+	if _, err := examineNetworks(cfg, time.Now()); err == nil || !strings.Contains(err.Error(), "not looked at its networks yet") {
+		t.Errorf("before the first look: %v", err)
+	}
+	for _, tt := range []struct{ state, found, wrong string }{
+		{`{"repairs": 3}`, "3 repairs", ""},
+		{`{"refused": [{}]}`, "", "--accept-removal"},
+		{`{"refused_workloads": ["one"]}`, "", "1 of workloads"},
+		{`{"failed": [{}, {}]}`, "", "2 containers could not be repaired"},
+		{`{"error": "nft is missing"}`, "", "nft is missing"},
+		{`{`, "", "cannot read the state"},
+	} {
+		if err := os.WriteFile(upkeep.StateFile(cfg.RunDir), []byte(tt.state), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		found, err := examineNetworks(cfg, time.Now())
+		if tt.wrong == "" && (err != nil || !strings.Contains(found, tt.found)) {
+			t.Errorf("%s: %q, %v", tt.state, found, err)
+		}
+		if tt.wrong != "" && (err == nil || !strings.Contains(err.Error(), tt.wrong)) {
+			t.Errorf("%s: %v, want an error with %q", tt.state, err, tt.wrong)
+		}
 	}
 }
 
