@@ -33,8 +33,6 @@ func flood(f order.Flood, out *order.Outcome) error {
 		return floodQuestions(f.Target, ".example.", end, out)
 	case order.PrivateQuestions:
 		return floodQuestions(f.Target, ".private-network.internal.", end, out)
-	case order.Sweep:
-		return sweep(f.Target, end, out)
 	}
 	return fmt.Errorf("nothing is called %q", f.Kind)
 }
@@ -112,26 +110,4 @@ func floodQuestions(target, suffix string, end time.Time, out *order.Outcome) er
 		}
 	}
 	return nil
-}
-
-func sweep(target string, end time.Time, out *order.Outcome) error {
-	prefix, err := netip.ParsePrefix(target)
-	if err != nil {
-		return err
-	}
-	fd, err := datagrams()
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	for {
-		for addr := prefix.Addr(); prefix.Contains(addr); addr = addr.Next() {
-			if unix.Sendto(fd, []byte("sweep"), unix.MSG_DONTWAIT, &unix.SockaddrInet4{Addr: addr.As4(), Port: 9}) == nil {
-				out.Sent++
-			}
-			if !time.Now().Before(end) {
-				return nil
-			}
-		}
-	}
 }

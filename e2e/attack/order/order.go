@@ -118,7 +118,7 @@ type Unshare struct{}
 // Flood does one thing as often as it can.
 type Flood struct {
 	Kind FloodKind `json:"kind"`
-	// Target is "address:port", or the addresses of a range, "10.240.0.0/22".
+	// Target is "address:port".
 	Target string        `json:"target"`
 	For    time.Duration `json:"for"`
 }
@@ -139,9 +139,6 @@ const (
 	Questions FloodKind = "questions"
 	// PrivateQuestions asks it for random names of private networks.
 	PrivateQuestions FloodKind = "private questions"
-	// Sweep sends datagrams to every address of the target range, so that the
-	// kernel asks for each by ARP.
-	Sweep FloodKind = "sweep"
 )
 
 // Load makes one exchange after the other and measures each.
