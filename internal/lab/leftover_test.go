@@ -421,3 +421,39 @@ func TestUpLeavesNothingWhenItFails(t *testing.T) {
 		t.Errorf("left: %q", got)
 	}
 }
+
+// The kernel gives the number of a namespace that is gone to the next one. A
+// lab that is being removed must not take that for one of its own.
+func TestNamespacesThatAreHeldKeepTheirNumber(t *testing.T) {
+	NeedRoot(t)
+	dir := t.TempDir()
+	bind := func(name string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o444); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("unshare", "--net="+path, "true").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		t.Cleanup(func() { _ = unix.Unmount(path, unix.MNT_DETACH) })
+		return path
+	}
+	first := bind("first")
+	all, err := namespacesBelow(dir, "")
+	if err != nil || len(all) != 1 {
+		t.Fatalf("found %d namespaces (%v), want one", len(all), err)
+	}
+	defer all.close()
+	if err := unix.Unmount(first, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	for i := range 20 {
+		if err := unix.Stat(bind(fmt.Sprintf("next-%d", i)), &st); err != nil {
+			t.Fatal(err)
+		}
+		if all[fmt.Sprintf("net:[%d]", st.Ino)] != nil {
+			t.Fatalf("namespace %d has the number of the one that is gone", st.Ino)
+		}
+	}
+}

@@ -95,17 +95,43 @@ func unmountBelow(dir string) error {
 	return nil
 }
 
-// namespacesBelow is the network namespaces bound below dir, except one.
-func namespacesBelow(dir, except string) (map[string]bool, error) {
+// held are network namespaces, by the name that /proc/PID/ns/net reads. They
+// are held open: the kernel gives the number of one that is gone to the next
+// that is made, which may be that of a container of another lab.
+type held map[string]*os.File
+
+// namespacesBelow is the network namespaces bound below dir, except one. Close
+// the result.
+func namespacesBelow(dir, except string) (held, error) {
 	mounts, err := mountsBelow(dir)
 	if err != nil {
 		return nil, err
 	}
-	found := map[string]bool{}
+	found := held{}
 	for _, m := range mounts {
-		if m.fstype == "nsfs" && strings.HasPrefix(m.root, "net:[") && m.root != except {
-			found[m.root] = true
+		if m.fstype != "nsfs" || !strings.HasPrefix(m.root, "net:[") || m.root == except || found[m.root] != nil {
+			continue
 		}
+		file, err := os.Open(m.point)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // unbound meanwhile
+		}
+		if err != nil {
+			found.close()
+			return nil, fmt.Errorf("cannot hold a network namespace: %w", err)
+		}
+		var st unix.Stat_t
+		if err := unix.Fstat(int(file.Fd()), &st); err != nil || fmt.Sprintf("net:[%d]", st.Ino) != m.root {
+			file.Close() // likewise
+			continue
+		}
+		found[m.root] = file
 	}
 	return found, nil
+}
+
+func (h held) close() {
+	for _, file := range h {
+		file.Close()
+	}
 }

@@ -98,8 +98,8 @@ func recorded(dir string) (map[process]bool, error) {
 // inhabitants says which processes end with a lab.
 type inhabitants struct {
 	recorded   map[process]bool
-	namespaces map[string]bool // as /proc/PID/ns/net reads: "net:[4026532281]"
-	cgroup     string          // and everything below it
+	namespaces held   // as /proc/PID/ns/net reads: "net:[4026532281]"
+	cgroup     string // and everything below it
 }
 
 // among tells whether a process that runs now is one. This process never is.
@@ -111,7 +111,7 @@ func (in inhabitants) among(pid int) bool {
 	if in.recorded[p] {
 		return true
 	}
-	if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err == nil && in.namespaces[ns] {
+	if ns, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid)); err == nil && in.namespaces[ns] != nil {
 		return true
 	}
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))

@@ -82,6 +82,7 @@ func dismantle(dir string) error {
 		if in.namespaces, err = namespacesBelow(dir, s.Home); err != nil {
 			return fail(err)
 		}
+		defer in.namespaces.close()
 	}
 	if err := thaw(groups); err != nil {
 		return fail(err)
