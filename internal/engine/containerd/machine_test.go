@@ -51,6 +51,11 @@ func newMachine(t *testing.T) *machine {
 			t.Errorf("cannot clean up: %v", err)
 			return
 		}
+		// A killed run may have made sandboxes that no container knows.
+		if err := newIslands(m.netns()).Restore(ctx, nil); err != nil {
+			t.Errorf("cannot clean up: %v", err)
+			return
+		}
 		for _, name := range []string{"data", "run", "logs", "bin"} {
 			if err := os.RemoveAll(filepath.Join(m.dir, name)); err != nil {
 				t.Errorf("cannot clean up: %v", err)
