@@ -26,21 +26,43 @@ func sendFrames(raw order.Raw, out *order.Outcome) error {
 		return err
 	}
 	to := &unix.SockaddrLinklayer{Ifindex: link.Index}
+	send := func(frame []byte) error { return unix.Sendto(fd, frame, 0, to) }
 	for end := time.Now().Add(raw.For); ; {
 		for range raw.Times {
 			for _, frame := range raw.Frames {
-				// A full queue is no reason to stop a flood.
-				if err := unix.Sendto(fd, frame, 0, to); err == nil {
-					out.Sent++
-				} else if raw.For == 0 || err != unix.ENOBUFS {
+				err := send(frame)
+				if err == unix.ENOBUFS {
+					// The queue is full. That is no reason to stop a flood;
+					// others are to arrive one by one.
+					if raw.For > 0 {
+						continue
+					}
+					err = insist(send, frame)
+				}
+				if err != nil {
 					return fmt.Errorf("cannot send a frame of %d bytes: %w", len(frame), err)
 				}
+				out.Sent++
 			}
 		}
 		if !time.Now().Before(end) {
 			return nil
 		}
 	}
+}
+
+// queueTime is how long a full queue may take to have room again.
+const queueTime = 5 * time.Second
+
+// insist sends a frame again until the kernel's queue has room for it.
+func insist(send func([]byte) error, frame []byte) (err error) {
+	for end := time.Now().Add(queueTime); time.Now().Before(end); {
+		if err = send(frame); err != unix.ENOBUFS {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return err
 }
 
 // sendPackets sends IPv4 packets with headers of the sender's own.
