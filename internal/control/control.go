@@ -67,8 +67,7 @@ func (c *Control) Close() {
 
 var errInterrupted = errors.New("the server was stopped during this operation; its containers are as they were or as wished, try again if needed")
 
-// Recover fills the directory and ends what an earlier process left
-// unfinished: workloads that were never switched to are dropped, operations
+// Recover ends what an earlier process left unfinished: workloads that were never switched to are dropped, operations
 // end in error, apps accept requests again. Then the reconciler may repeat
 // every wish.
 func (c *Control) Recover(ctx context.Context) error {
@@ -86,24 +85,36 @@ func (c *Control) Recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cannot list apps: %w", err)
 	}
-	entries := make([]directory.App, 0, len(apps))
 	for _, a := range apps {
 		if err := c.recoverApp(ctx, a); err != nil {
 			return fmt.Errorf("cannot recover app %s: %w", a.Name, err)
 		}
-		e, err := c.entry(ctx, a.ID)
+	}
+	return nil
+}
+
+// FillDirectory writes every app of the store into the directory. The server
+// calls it at its start, before anything reads the directory.
+func FillDirectory(ctx context.Context, s *store.Store, d *directory.Directory, baseDomain string) error {
+	apps, err := s.AllApps(ctx)
+	if err != nil {
+		return fmt.Errorf("cannot list apps: %w", err)
+	}
+	entries := make([]directory.App, 0, len(apps))
+	for _, a := range apps {
+		e, err := entry(ctx, s, baseDomain, a.ID)
 		if err != nil {
-			return err
+			return fmt.Errorf("cannot publish app %s: %w", a.Name, err)
 		}
 		entries = append(entries, e)
 	}
-	c.Directory.Set(entries)
+	d.Set(entries)
 	return nil
 }
 
 // Publish writes an app as the store has it now into the directory.
 func (c *Control) Publish(appID string) {
-	e, err := c.entry(c.ctx, appID)
+	e, err := entry(c.ctx, c.Store, c.BaseDomain, appID)
 	if err != nil {
 		c.Log.Error("Cannot publish an app to the views; the next start does", "app", appID, "error", err)
 		return
@@ -141,22 +152,23 @@ func restingStatus(rows []store.Workload) platform.AppStatus {
 	return platform.AppStopped
 }
 
-func (c *Control) entry(ctx context.Context, appID string) (directory.App, error) {
+// entry is an app as the views see it.
+func entry(ctx context.Context, s *store.Store, baseDomain, appID string) (directory.App, error) {
 	var e directory.App
-	a, err := c.Store.AppByID(ctx, appID)
+	a, err := s.AppByID(ctx, appID)
 	if err != nil {
 		return e, err
 	}
-	p, err := c.Store.ProjectByID(ctx, a.ProjectID)
+	p, err := s.ProjectByID(ctx, a.ProjectID)
 	if err != nil {
 		return e, err
 	}
-	types, err := c.Store.Formation(ctx, appID)
+	types, err := s.Formation(ctx, appID)
 	if err != nil {
 		return e, err
 	}
 	e = directory.App{ID: a.ID, Name: a.Name, ProjectID: p.ID, NetworkID: p.Network.ID, Deployed: a.ReleaseID != "", RouterLogs: a.RouterLogs,
-		Hosts: []string{strings.ToLower(a.Name + "." + c.BaseDomain)}}
+		Hosts: []string{strings.ToLower(a.Name + "." + baseDomain)}}
 	for _, t := range types {
 		e.Types = append(e.Types, t.Name)
 	}

@@ -13,9 +13,11 @@
 //     private address or on all addresses, or has run for the settle time.
 //   - Ready stays true for the life of a process.
 //   - An observation of one process is never written for its successor.
+//   - A restart of the server makes nobody unready: what was seen of a process
+//     is noted in a file, and recalled for the same process only.
 //   - When a container is gone, so is everything held for it: goroutine,
 //     descriptor, and with it the hold on its namespace.
 //
 // It never judges a container by what it answers, and never writes anything
-// but Roster.Observe. It imports platform and roster.
+// but Roster.Observe and its file. It imports platform and roster.
 package discovery

@@ -15,6 +15,9 @@ import (
 // Config is what an Observer needs. Roster is required.
 type Config struct {
 	Roster *roster.Roster
+	// File is where it is noted who is ready, for the next process of this
+	// server, see Recall. It should not outlive a boot. "" means nowhere.
+	File string
 	// Log defaults to slog.Default().
 	Log *slog.Logger
 	// Dial makes the connections that test $PORT; nil means from the network
@@ -80,6 +83,9 @@ type process struct {
 func (o *Observer) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	if o.cfg.File != "" {
+		wg.Go(func() { o.remember(ctx) })
+	}
 	watched := map[process]context.CancelFunc{}
 	defer func() {
 		for _, stop := range watched {

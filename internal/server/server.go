@@ -45,10 +45,19 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer unlock()
 	s := &machine{cfg: cfg, log: log, roster: roster.New(), directory: directory.New()}
 	defer s.close()
-	if err := s.open(ctx); err != nil {
+	// What fails ends all; first the failure of a view, which it stems from.
+	s.running, ctx = errgroup.WithContext(ctx)
+	s.running.Go(func() error {
+		if err := s.open(ctx); err != nil {
+			return err
+		}
+		return s.serve(ctx)
+	})
+	if err := s.running.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
-	return s.serve(ctx)
+	s.log.Info("Atoll stops; containers go on")
+	return nil
 }
 
 // Names in the data folder; the engine has one in the run folder too.
@@ -79,13 +88,21 @@ type machine struct {
 	control    *control.Control
 	upkeep     *upkeep.Upkeep
 	accepted   bool // somebody accepted removals just before this start
-	closers    []func() error
+
+	// The views: names, who is ready, routes.
+	observer *discovery.Observer
+	routes   *router.Router
+	edge     net.Listener
+
+	running *errgroup.Group
+	closers []func() error
 }
 
 // open starts everything in the order of dependence: first what carries
-// traffic, then what runs, then what users talk to.
+// traffic, then what runs, then what users talk to. The engine lets the views
+// begin as soon as it knows what runs.
 func (s *machine) open(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{s.openStore, s.openNode, s.openPolicies, s.openEngine, s.openControl} {
+	for _, step := range []func(context.Context) error{s.openStore, s.openNode, s.openPolicies, s.openViews, s.openEngine, s.openControl} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -105,7 +122,7 @@ func (s *machine) openStore(ctx context.Context) (err error) {
 	if n == 0 {
 		return errors.New("there is no user yet: run \"atoll init\" first, with the same --data-dir")
 	}
-	return nil
+	return control.FillDirectory(ctx, s.store, s.directory, s.cfg.BaseDomain)
 }
 
 func (s *machine) openNode(context.Context) (err error) {
@@ -140,7 +157,7 @@ func (s *machine) openEngine(ctx context.Context) (err error) {
 	s.engine, err = containerd.New(ctx, containerd.Config{
 		Address: s.cfg.Containerd, DataDir: s.data(engineName), RunDir: filepath.Join(s.cfg.RunDir, engineName),
 		LogDir: s.data("logs"), LoggerPath: logger, CgroupParent: s.cfg.CgroupParent, Node: s.cfg.Node,
-		Sink: s.roster, Network: containerNetwork{s.node.sandboxes, s.accepted}, ResolvConf: s.node.resolvConf(), Log: s.log,
+		Sink: s.roster, Found: func() { s.serveViews(ctx) }, Network: containerNetwork{s.node.sandboxes, s.accepted}, ResolvConf: s.node.resolvConf(), Log: s.log,
 	})
 	if err != nil {
 		return err
@@ -192,46 +209,16 @@ func (s *machine) openControl(ctx context.Context) (err error) {
 	return s.openUpkeep()
 }
 
-// serve runs the views and the API until ctx ends or one of them fails.
+// serve runs what is beside the views, and the API, until ctx ends or one of
+// them fails.
 func (s *machine) serve(ctx context.Context) error {
-	observer, err := discovery.New(discovery.Config{Roster: s.roster, Log: s.log})
-	if err != nil {
-		return err
+	for _, run := range []func(context.Context) error{
+		s.policies.Run, s.flows.Run, s.upkeep.Run, s.oneOffs.Run, s.oneOffs.RunSchedule,
+		func(ctx context.Context) error { s.control.WatchNetworks(ctx); return nil },
+	} {
+		s.running.Go(func() error { return run(ctx) })
 	}
-	routes, err := s.router()
-	if err != nil {
-		return err
-	}
-	defer routes.Close()
-	edge, err := net.Listen("tcp", s.cfg.HTTPListen)
-	if err != nil {
-		return fmt.Errorf("cannot listen for HTTP on %s: %w; stop what uses it or set http_listen", s.cfg.HTTPListen, err)
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.node.resolver.Run(ctx) })
-	g.Go(func() error { return observer.Run(ctx) })
-	g.Go(func() error { return s.policies.Run(ctx) })
-	g.Go(func() error { return s.flows.Run(ctx) })
-	g.Go(func() error { return s.upkeep.Run(ctx) })
-	g.Go(func() error { return routes.Serve(ctx, edge) })
-	g.Go(func() error { return s.oneOffs.Run(ctx) })
-	g.Go(func() error { return s.oneOffs.RunSchedule(ctx) })
-	g.Go(func() error { s.control.WatchNetworks(ctx); return nil })
-	g.Go(func() error { return s.serveAPI(ctx) })
-	s.log.Info("Traffic and names are served", "http", s.cfg.HTTPListen, "domain", s.cfg.BaseDomain, "node", s.cfg.Node)
-	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	s.log.Info("Atoll stops; containers go on")
-	return nil
-}
-
-func (s *machine) router() (*router.Router, error) {
-	proxies, err := s.cfg.trustedProxies()
-	if err != nil {
-		return nil, err
-	}
-	return router.New(router.Config{Roster: s.roster, Directory: s.directory, TrustedProxies: proxies, AccessLog: s.logRequest, Log: s.log})
+	return s.serveAPI(ctx)
 }
 
 // serveAPI answers the API once the stack can be deployed on.

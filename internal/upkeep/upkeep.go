@@ -36,7 +36,8 @@ type Config struct {
 	// Accepted is an acceptance that the start used already; it holds for the
 	// first look, too.
 	Accepted bool
-	// Every is the time between two looks; 0 means none after the first.
+	// Every is the time between two looks; 0 means none after the first. A
+	// machine on which a look takes long is looked at less often, see share.
 	Every time.Duration
 	// RunDir is where acceptances are found and the state is written.
 	RunDir string
@@ -78,23 +79,29 @@ type Upkeep struct {
 // New returns an Upkeep that has not looked yet.
 func New(cfg Config) *Upkeep { return &Upkeep{cfg: cfg} }
 
+// share bounds what looks cost: one part in so many of the time of one CPU,
+// and of the time in which no container can be connected.
+const share = 20
+
 // Run looks at once, then at intervals, until ctx ends.
 func (u *Upkeep) Run(ctx context.Context) error {
-	u.Look(ctx)
-	if u.cfg.Every <= 0 {
-		<-ctx.Done()
-		return context.Cause(ctx)
-	}
-	ticks := time.NewTicker(u.cfg.Every)
-	defer ticks.Stop()
 	for {
+		took := u.Look(ctx).Took
+		var next <-chan time.Time
+		if u.cfg.Every > 0 {
+			next = time.After(u.pause(took))
+		}
 		select {
-		case <-ticks.C:
-			u.Look(ctx)
+		case <-next:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// pause is the time from the end of a look that took so long to the next.
+func (u *Upkeep) pause(took time.Duration) time.Duration {
+	return max(u.cfg.Every, (share-1)*took)
 }
 
 // Look looks now and returns what came of it.

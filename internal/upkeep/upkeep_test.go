@@ -164,3 +164,14 @@ func TestLooksGoOnAfterAnError(t *testing.T) {
 		t.Errorf("the error was logged %d times, want once", n)
 	}
 }
+
+func TestLooksThatTakeLongAreRarer(t *testing.T) {
+	u := New(Config{Every: 30 * time.Second})
+	for took, want := range map[time.Duration]time.Duration{
+		0: 30 * time.Second, time.Second: 30 * time.Second, 2 * time.Second: 38 * time.Second, 10 * time.Second: 190 * time.Second,
+	} {
+		if got := u.pause(took); got != want {
+			t.Errorf("after a look of %v the next is %v later, want %v", took, got, want)
+		}
+	}
+}

@@ -43,6 +43,10 @@ type Config struct {
 	// Node is the name of this machine in instances.
 	Node string
 	Sink engine.Sink
+	// Found is called once, by New, as soon as the sink has every container
+	// there is, in the state that it is in. Their networks are as they were,
+	// and looked after next. Optional.
+	Found func()
 	// Network connects the containers.
 	Network Network
 	// ResolvConf is the content of /etc/resolv.conf in every container.
@@ -146,7 +150,7 @@ func (e *Engine) Apply(_ context.Context, w platform.Workload) error {
 	for i, group := range e.chooseGroups(w, len(missing)) {
 		r := newRecord(w, missing[i], e.cfg.Node, time.Now())
 		r.Group = group
-		e.add(newKeeper(e, r), nil)
+		e.add(newKeeper(e, r))
 	}
 	return nil
 }
@@ -337,10 +341,15 @@ func (e *Engine) supervise(d Daemon) {
 	}
 }
 
-// add takes a keeper in and starts it. e.mu is held.
-func (e *Engine) add(k *keeper, exited <-chan ending) {
-	e.keepers[k.id] = k
+// add takes a new keeper in, reports its row and starts it. e.mu is held.
+func (e *Engine) add(k *keeper) {
 	k.publish(nil)
+	e.keep(k, nil)
+}
+
+// keep takes a keeper in and starts it. e.mu is held.
+func (e *Engine) keep(k *keeper, exited <-chan ending) {
+	e.keepers[k.id] = k
 	e.work.Go(func() { k.run(e.ctx, exited) })
 }
 

@@ -15,6 +15,8 @@ import (
 
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/atollhq/atoll/internal/engine"
 	"github.com/atollhq/atoll/internal/engine/enginetest"
@@ -67,6 +69,7 @@ func TestAdapter(t *testing.T) {
 	t.Run("the cgroup has the limits", func(t *testing.T) { testCgroup(t, m) })
 	t.Run("a container whose shim is killed starts again", func(t *testing.T) { testShimKilled(t, m) })
 	t.Run("containers share a shim and outlive each other", func(t *testing.T) { testGroup(t, m) })
+	t.Run("what runs is known before its network is looked after", func(t *testing.T) { testFound(t, m) })
 	t.Run("one engine per folder", func(t *testing.T) { testLock(t, m) })
 	t.Run("leftover jobs and sandboxes are removed", func(t *testing.T) { testLeftovers(t, m) })
 	t.Run("after a restart of the machine all starts again", func(t *testing.T) { testReboot(t, m) })
@@ -108,6 +111,32 @@ func testRegroup(t *testing.T, m *machine) {
 	awaitGroup(t, network, row.ID, 42)
 	must(t, e.Remove(context.Background(), w.ID))
 	sink.AwaitGone(t, w.ID)
+}
+
+// Names are served as soon as the rows are there; the network takes longer.
+func testFound(t *testing.T, m *machine) {
+	e, sink := m.opened(t, nil)
+	w := workload("probe wait", 1, 2)
+	must(t, e.Apply(context.Background(), w))
+	before := sink.AwaitNumbers(t, w.ID, 1, 2)
+	must(t, e.Close())
+
+	network, again := newIslands(m.netns()), enginetest.NewRecorder()
+	var found []platform.Instance
+	e, _ = m.opened(t, func(c *Config) {
+		c.Network, c.Sink = network, again
+		c.Found = func() {
+			found = again.Rows(w.ID)
+			if len(network.known) > 0 {
+				t.Error("the network was looked after first")
+			}
+		}
+	})
+	if diff := cmp.Diff(before, found, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("found otherwise than it was (-was +found):\n%s", diff)
+	}
+	must(t, e.Remove(context.Background(), w.ID))
+	again.AwaitGone(t, w.ID)
 }
 
 func awaitGroup(t *testing.T, network *islands, id string, want uint32) {

@@ -49,7 +49,7 @@ func (e *Engine) Start(_ context.Context, o engine.OneOff) error {
 	}
 	k := newKeeper(e, rec)
 	k.attachment = o.Attached
-	e.add(k, nil)
+	e.add(k)
 	return nil
 }
 

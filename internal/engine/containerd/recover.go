@@ -13,9 +13,11 @@ import (
 	"github.com/atollhq/atoll/internal/platform"
 )
 
-// recover takes over what a former process left: it removes jobs, tells the
-// network which sandboxes are in use, reports a row for every container, and
-// gives each a keeper.
+// recover takes over what a former process left: it removes jobs, reports a
+// row for every container, tells the network which sandboxes are in use, and
+// gives each container a keeper. Rows come before the network, which takes
+// seconds for a thousand containers: traffic goes on meanwhile, and names only
+// need the rows.
 func (e *Engine) recover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
@@ -53,13 +55,21 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.sweep(found); err != nil {
 		return err
 	}
+	ends := make([]<-chan ending, len(found))
+	for i, k := range found {
+		ends[i] = e.adopt(k, processes[k.id])
+		k.publish(nil)
+	}
+	if e.cfg.Found != nil {
+		e.cfg.Found()
+	}
 	if err := e.cfg.Network.Restore(ctx, members); err != nil {
 		return fmt.Errorf("cannot restore the containers' networks: %w", err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, k := range found {
-		e.add(k, e.adopt(k, processes[k.id]))
+	for i, k := range found {
+		e.keep(k, ends[i])
 	}
 	return nil
 }
