@@ -42,9 +42,11 @@ func TestCron(t *testing.T) {
 		}
 		return nil
 	})
-	if late := time.Since(due); late < 0 {
+	late := time.Since(due)
+	if late < 0 {
 		t.Errorf("it ran %v before it was due", -late)
 	}
+	rig.Report(t, "members: scheduled tasks", "cron-1 reached a private neighbour by name within %v of its minute", late.Round(time.Second))
 	rig.Await(t, time.Minute, "its container to be gone", func() error {
 		if list := a.Ps(t); len(list) != 2 {
 			return fmt.Errorf("there is %+v", list)

@@ -53,6 +53,8 @@ func TestPostdeploy(t *testing.T) {
 		t.Errorf("the hook is in the formation:\n%s", formation)
 	}
 
+	rig.Report(t, "members: postdeploy hooks", "postdeploy-1 resolved its own name and reached a neighbour; the service's names stayed with the old version")
+
 	// One that fails leaves everything as it was.
 	rig.Await(t, time.Minute, "the old version to be gone", func() error {
 		if list := a.Ps(t); len(list) != 1 {

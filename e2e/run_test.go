@@ -148,6 +148,7 @@ func (r *oneOffs) pipes(t *testing.T) {
 	if out, _ := r.run(t, "", "[ -t 0 ] || [ -t 1 ] || echo no terminal"); out != "no terminal\n" {
 		t.Errorf("with pipes it says %q", out)
 	}
+	rig.Report(t, "run: pipes", "%d bytes of any kind came back as they went", len(data))
 }
 
 // terminal works in a shell, as a person would.
@@ -190,6 +191,7 @@ func (r *oneOffs) terminal(t *testing.T) {
 	if settings(t, tty) != before {
 		t.Error("the terminal is not as before")
 	}
+	rig.Report(t, "run: a terminal", "raw, resized, Ctrl-C, exit code 9, and as before afterwards")
 }
 
 func (r *oneOffs) files(t *testing.T) {
@@ -236,6 +238,7 @@ func (r *oneOffs) member(t *testing.T) {
 	rig.AwaitGone(t, c)
 	r.web.WantAnswer(t, name, "A", "NXDOMAIN")
 	r.awaitLog(t, "["+label+"] [atoll] it was stopped by ada")
+	rig.Report(t, "members: one-offs", "%s had an address and its own name, was in no service name, and is gone", strings.TrimSuffix(name, "."))
 }
 
 func (r *oneOffs) clientKilled(t *testing.T) {

@@ -83,14 +83,21 @@ func (c Container) Run(t testing.TB, program string, args ...string) (string, er
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	args = append([]string{"--target", strconv.Itoa(c.First(t)), "--mount", "--net", "--uts", "--", program}, args...)
-	cmd := exec.CommandContext(ctx, "nsenter", args...)
+	cmd := c.Command(ctx, t, program, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return stdout.String(), fmt.Errorf("%s in %s: %w: %s", program, c.Label, err, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), nil
+}
+
+// Command prepares a program of the container's file system in its namespaces,
+// which ends with ctx.
+func (c Container) Command(ctx context.Context, t testing.TB, program string, args ...string) *exec.Cmd {
+	t.Helper()
+	args = append([]string{"--target", strconv.Itoa(c.First(t)), "--mount", "--net", "--uts", "--", program}, args...)
+	return exec.CommandContext(ctx, "nsenter", args...)
 }
 
 // Fetch gets a URL from inside.
