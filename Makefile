@@ -51,6 +51,10 @@ bench: stack ## measure against peers, print ratios
 	go run ./bench/start
 	go run ./bench/dns
 
+.PHONY: fuzz
+fuzz: ## slow: fuzz every parser of outside input, FUZZTIME=1m each
+	scripts/fuzz.sh
+
 .PHONY: generate
 generate: setup ## make the generated files again (eBPF objects, CLI reference)
 	go generate ./...
