@@ -19,5 +19,5 @@
 //     descriptor, and with it the hold on its namespace.
 //
 // It never judges a container by what it answers, and never writes anything
-// but Roster.Observe and its file. It imports platform and roster.
+// but Roster.Observe and its file. It imports platform, roster and namespace.
 package discovery

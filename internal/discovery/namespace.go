@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"runtime"
 
 	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
-// namespace reads sockets through a netlink socket opened in the network
+// reader reads sockets through a netlink socket opened in the network
 // namespace, which works from any thread afterwards.
-type namespace struct {
+type reader struct {
 	handle *nl.SocketHandle
 }
 
@@ -22,7 +22,7 @@ type namespace struct {
 // sockets. It needs CAP_SYS_ADMIN. The namespace stays alive until Close.
 func OpenNamespace(path string) (Namespace, error) {
 	var socket *nl.NetlinkSocket
-	err := within(path, func() (err error) {
+	err := namespace.DoAt(path, func() (err error) {
 		socket, err = nl.Subscribe(unix.NETLINK_INET_DIAG)
 		return err
 	})
@@ -33,51 +33,20 @@ func OpenNamespace(path string) (Namespace, error) {
 		socket.Close()
 		return nil, fmt.Errorf("cannot look into network namespace %s: %w", path, err)
 	}
-	return &namespace{handle: &nl.SocketHandle{Socket: socket}}, nil
+	return &reader{handle: &nl.SocketHandle{Socket: socket}}, nil
 }
 
 // Close gives up the hold on the namespace.
-func (n *namespace) Close() error {
-	n.handle.Close()
+func (r *reader) Close() error {
+	r.handle.Close()
 	return nil
-}
-
-// within runs f on a thread that is in the network namespace at path.
-func within(path string, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		home, err := netns.Get()
-		if err != nil {
-			done <- err
-			return
-		}
-		defer home.Close()
-		target, err := netns.GetFromPath(path)
-		if err != nil {
-			runtime.UnlockOSThread()
-			done <- err
-			return
-		}
-		defer target.Close()
-		if err = netns.Set(target); err == nil {
-			err = f()
-		}
-		// A thread that can't get home must not run anything else: as it
-		// stays locked, it ends with this goroutine.
-		if back := netns.Set(home); back == nil {
-			runtime.UnlockOSThread()
-		}
-		done <- err
-	}()
-	return <-done
 }
 
 // Sockets returns the TCP sockets that listen and the UDP sockets that are
 // connected to nobody. The kernel goes through all sockets of the machine
 // for it; asking for these states only keeps it from the big table of
 // established connections.
-func (n *namespace) Sockets() ([]Socket, error) {
+func (r *reader) Sockets() ([]Socket, error) {
 	var out []Socket
 	for _, question := range []struct {
 		protocol      string
@@ -90,7 +59,7 @@ func (n *namespace) Sockets() ([]Socket, error) {
 		{"udp", unix.AF_INET6, unix.IPPROTO_UDP, tcpClose},
 	} {
 		req := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, unix.NLM_F_DUMP)
-		req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_INET_DIAG: n.handle}
+		req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_INET_DIAG: r.handle}
 		req.AddRawData(diagRequest(question.family, question.proto, question.state))
 		messages, err := req.Execute(unix.NETLINK_INET_DIAG, nl.SOCK_DIAG_BY_FAMILY)
 		if errors.Is(err, unix.ENOENT) && question.family == unix.AF_INET6 {

@@ -18,6 +18,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/atollhq/atoll/internal/namespace"
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/roster"
 )
@@ -35,9 +36,9 @@ func newContainer(t *testing.T) *container {
 		t.Skip("needs root: makes a network namespace")
 	}
 	c := &container{t: t}
-	err := onThread(func() (err error) {
-		if c.ns, err = netns.New(); err != nil {
-			return fmt.Errorf("making a network namespace: %w", err)
+	err := namespace.DoNew(func() (err error) {
+		if c.ns, err = netns.Get(); err != nil {
+			return err
 		}
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
@@ -61,38 +62,12 @@ func newContainer(t *testing.T) *container {
 	return c
 }
 
-// onThread runs f, which may change the network namespace, on one thread and
-// takes the thread home afterwards. To let the thread die instead would not
-// do: when it is the main thread, it lives on and /proc/self is another
-// namespace from then on.
-func onThread(f func() error) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	home, err := netns.Get()
-	if err != nil {
-		return err
-	}
-	defer home.Close()
-	defer func() {
-		if err := netns.Set(home); err != nil {
-			panic(err)
-		}
-	}()
-	return f()
-}
-
 func (c *container) path() string { return fmt.Sprintf("/proc/self/fd/%d", c.ns) }
 
 // do runs f inside.
 func (c *container) do(f func() error) {
 	c.t.Helper()
-	err := onThread(func() error {
-		if err := netns.Set(c.ns); err != nil {
-			return err
-		}
-		return f()
-	})
-	if err != nil {
+	if err := namespace.Do(c.ns, f); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -203,10 +178,7 @@ func TestRealContainers(t *testing.T) {
 		Roster: r, SettleTime: time.Hour,
 		// The router's side: this machine has no way to 172.17.0.2.
 		Dial: func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
-			err = onThread(func() error {
-				if err := netns.Set(c.ns); err != nil {
-					return err
-				}
+			err = namespace.Do(c.ns, func() (err error) {
 				conn, err = new(net.Dialer).DialContext(ctx, network, addr)
 				return err
 			})

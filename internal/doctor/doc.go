@@ -4,7 +4,7 @@
 //
 // The checks of this package know the operating system and nothing of Atoll's
 // own parts; internal/server adds those that need one, and says which checks a
-// start needs. It imports nothing of ours but doctor/firewall.
+// start needs. Of ours it imports namespace and doctor/firewall.
 //
 // Guarantees:
 //

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // Root checks that the process is root: it makes namespaces and loads eBPF.
@@ -98,7 +100,7 @@ func Cgroups() Check {
 // mount namespace of its own.
 func Overlay() Check {
 	return Check{"overlayfs", func(context.Context) (string, error) {
-		err := apart(unix.CLONE_NEWNS, func() error {
+		err := namespace.Apart(unix.CLONE_NEWNS, func() error {
 			if err := unix.Mount("none", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 				return fmt.Errorf("cannot make mounts private: %w", err)
 			}

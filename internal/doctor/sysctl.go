@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // Settings checks the kernel's settings that containers' traffic depends on.
@@ -39,11 +41,13 @@ func Settings(bridge string, running bool) Check {
 // setting reads a number below /proc/sys of this network namespace, -1 where
 // there is none.
 func setting(name string) int64 {
-	text, err := os.ReadFile("/proc/sys/" + name)
+	var sysctl namespace.Settings
+	defer sysctl.Close()
+	text, err := sysctl.Get(name)
 	if err != nil {
 		return -1
 	}
-	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return -1
 	}

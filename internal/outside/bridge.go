@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // ensureBridge makes the bridge, or takes over the one that is there.
@@ -40,7 +42,7 @@ func (n *Network) ensureBridge() error {
 	if err := n.links.AddrReplace(link, &netlink.Addr{IPNet: n.gatewayNet()}); err != nil {
 		return fmt.Errorf("cannot give the bridge %s its address: %w", n.cfg.Bridge, err)
 	}
-	if err := within(n.ns, n.applySettings); err != nil {
+	if err := namespace.Do(n.ns, n.applySettings); err != nil {
 		return err
 	}
 	if err := n.links.LinkSetUp(link); err != nil {
@@ -98,15 +100,17 @@ func (n *Network) hasPorts() (bool, error) {
 
 // applySettings sets what the network relies on, on a thread of the node.
 func (n *Network) applySettings() error {
+	var sysctl namespace.Settings
+	defer sysctl.Close()
 	for _, s := range n.nodeSettings() {
-		now, differs := settingDiffers(s)
+		now, differs := s.differs(&sysctl)
 		if !differs {
 			continue
 		}
 		if s.name == forwarding {
 			n.cfg.Log.Info("Setting net.ipv4.ip_forward=1: containers reach the outside through this machine", "was", now)
 		}
-		if err := sysctl(s.name, s.value); err != nil {
+		if err := sysctl.Set(s.name, s.value); err != nil {
 			return err
 		}
 	}

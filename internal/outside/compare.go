@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // Finding is one thing that is not as Set leaves it.
@@ -89,9 +90,11 @@ func (n *Network) compareNode() (found []Finding, err error) {
 	if !hasAddr(addrs, n.gatewayNet()) {
 		add(n.cfg.Bridge, "the bridge has no address %s", n.gatewayNet())
 	}
-	err = within(n.ns, func() error {
+	err = namespace.Do(n.ns, func() error {
+		var sysctl namespace.Settings
+		defer sysctl.Close()
 		for _, s := range n.nodeSettings() {
-			if now, differs := settingDiffers(s); differs {
+			if now, differs := s.differs(&sysctl); differs {
 				add(s.name, "it is %s instead of %s", now, s.value)
 			}
 		}
@@ -127,10 +130,12 @@ func (n *Network) listPorts() (l portList, err error) {
 			l.macs[e.LinkIndex] = append(l.macs[e.LinkIndex], e.HardwareAddr.String())
 		}
 	}
-	err = within(n.ns, func() (err error) {
+	err = namespace.Do(n.ns, func() (err error) {
+		var sysctl namespace.Settings
+		defer sysctl.Close()
 		for name := range l.links {
 			if strings.HasPrefix(name, portPrefix) {
-				_, l.ipv6[name] = settingDiffers(setting{"net/ipv6/conf/" + name + "/disable_ipv6", "1"})
+				_, l.ipv6[name] = ipv6Off(name).differs(&sysctl)
 			}
 		}
 		l.flags, err = portFlagsOfAll()
@@ -235,7 +240,7 @@ func (n *Network) inside(e Endpoint, f func(*netlink.Handle) error) error {
 		return fmt.Errorf("cannot open its network namespace: %w", err)
 	}
 	defer ns.Close()
-	err = within(ns, func() error {
+	err = namespace.Do(ns, func() error {
 		inside, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 		if err != nil {
 			return err
@@ -273,7 +278,9 @@ func (n *Network) insideDiffers(inside *netlink.Handle, port netlink.Link, e End
 	if want := port.Attrs().MTU; a.MTU != want {
 		wrong = append(wrong, fmt.Sprintf("its MTU is %d instead of %d", a.MTU, want))
 	}
-	if _, on := settingDiffers(setting{"net/ipv6/conf/" + Interface + "/disable_ipv6", "1"}); on {
+	var sysctl namespace.Settings
+	defer sysctl.Close()
+	if _, on := ipv6Off(Interface).differs(&sysctl); on {
 		wrong = append(wrong, "IPv6 is on")
 	}
 	addrs, err := dump(func() ([]netlink.Addr, error) { return inside.AddrList(link, netlink.FAMILY_V4) })
@@ -315,15 +322,17 @@ func (n *Network) nodeSettings() []setting {
 		{"net/ipv4/conf/" + n.cfg.Bridge + "/forwarding", "1"},
 		// Nothing but our range may come from the bridge.
 		{"net/ipv4/conf/" + n.cfg.Bridge + "/rp_filter", "1"},
-		{"net/ipv6/conf/" + n.cfg.Bridge + "/disable_ipv6", "1"},
+		ipv6Off(n.cfg.Bridge),
 	}
 }
 
-// settingDiffers reads a setting of the thread's network namespace. One that
-// the kernel does not have (IPv6) is as it should be.
-func settingDiffers(s setting) (now string, differs bool) {
-	text, err := os.ReadFile("/proc/sys/" + s.name)
-	now = strings.TrimSpace(string(text))
+// ipv6Off is the setting that switches IPv6 off on an interface.
+func ipv6Off(link string) setting { return setting{"net/ipv6/conf/" + link + "/disable_ipv6", "1"} }
+
+// differs reads a setting. One that the kernel does not have (IPv6) is as it
+// should be.
+func (s setting) differs(sysctl *namespace.Settings) (now string, differs bool) {
+	now, err := sysctl.Get(s.name)
 	return now, err == nil && now != s.value
 }
 

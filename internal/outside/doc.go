@@ -18,6 +18,6 @@
 //     interrupts nothing.
 //
 // It needs the program nft. It never changes rules, bridges or settings of
-// others, but for net.ipv4.ip_forward, which it sets to 1. It imports nothing
-// of ours.
+// others, but for net.ipv4.ip_forward, which it sets to 1. Of ours it imports
+// namespace.
 package outside

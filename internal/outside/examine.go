@@ -4,10 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"runtime"
 
-	"golang.org/x/sys/unix"
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // Conflict says what on this machine, in the network namespace of the calling
@@ -47,29 +45,12 @@ func HiddenByPrivate(cfg Config) (hidden []string, err error) {
 // rules of the families bridge and ip, sets, address translation. It makes
 // such a network in a namespace of its own, which ends with it.
 func Probe(cfg Config) error {
-	done := make(chan error, 1)
-	go func() {
-		// Locked for good: the thread ends with the namespace. Not the
-		// process's first one, which never ends.
-		runtime.LockOSThread()
-		if unix.Gettid() == os.Getpid() {
-			done <- Probe(cfg)
-			runtime.UnlockOSThread()
-			return
+	return namespace.DoNew(func() error {
+		cfg.Log = slog.New(slog.DiscardHandler)
+		n, err := Open(cfg)
+		if err != nil {
+			return fmt.Errorf("%w; the kernel needs bridges and nftables with connection tracking (CONFIG_BRIDGE, CONFIG_NF_TABLES_BRIDGE, CONFIG_NFT_MASQ, CONFIG_NFT_CT): modprobe bridge nf_tables nft_masq nft_ct, or take a full kernel of the distribution", err)
 		}
-		done <- probe(cfg)
-	}()
-	return <-done
-}
-
-func probe(cfg Config) error {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return fmt.Errorf("cannot make a network namespace: %w; run this as root, on a machine or VM of its own", err)
-	}
-	cfg.Log = slog.New(slog.DiscardHandler)
-	n, err := Open(cfg)
-	if err != nil {
-		return fmt.Errorf("%w; the kernel needs bridges and nftables with connection tracking (CONFIG_BRIDGE, CONFIG_NF_TABLES_BRIDGE, CONFIG_NFT_MASQ, CONFIG_NFT_CT): modprobe bridge nf_tables nft_masq nft_ct, or take a full kernel of the distribution", err)
-	}
-	return n.Close()
+		return n.Close()
+	})
 }

@@ -9,12 +9,15 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // portPrefix begins the names of host ends; the rules match it.
@@ -59,7 +62,7 @@ func (n *Network) connect(e Endpoint) error {
 	if paired && n.configured(e) {
 		return nil
 	}
-	if err := within(ns, func() error { return withoutIPv6(Interface) }); err != nil {
+	if err := namespace.Do(ns, func() error { return withoutIPv6(Interface) }); err != nil {
 		return err
 	}
 	return n.configure(inside, e)
@@ -107,7 +110,7 @@ func (n *Network) preparePort(e Endpoint) error {
 	mac := &netlink.Neigh{LinkIndex: link.Attrs().Index, Family: unix.AF_BRIDGE, Flags: unix.NTF_MASTER, State: unix.NUD_NOARP, HardwareAddr: hardwareAddr(e.Addr)}
 	for _, step := range []func() error{
 		func() error { return n.links.LinkSetAlias(link, e.ID) },
-		func() error { return within(n.ns, func() error { return withoutIPv6(link.Attrs().Name) }) },
+		func() error { return namespace.Do(n.ns, func() error { return withoutIPv6(link.Attrs().Name) }) },
 		func() error {
 			if link.Attrs().MasterIndex == n.bridge {
 				return nil
@@ -122,6 +125,18 @@ func (n *Network) preparePort(e Endpoint) error {
 		if err := step(); err != nil {
 			return fmt.Errorf("cannot prepare its host end: %w", err)
 		}
+	}
+	return nil
+}
+
+// withoutIPv6 switches IPv6 off on an interface of the thread's namespace; a
+// kernel without IPv6 has nothing to switch off.
+func withoutIPv6(name string) error {
+	var sysctl namespace.Settings
+	defer sysctl.Close()
+	s := ipv6Off(name)
+	if err := sysctl.Set(s.name, s.value); !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
 	return nil
 }
@@ -153,7 +168,7 @@ func (n *Network) setPortFlags(index int) error {
 	}
 	req.AddData(port)
 	req.AddData(flags)
-	return within(n.ns, func() error {
+	return namespace.Do(n.ns, func() error {
 		_, err := req.Execute(unix.NETLINK_ROUTE, 0)
 		return err
 	})

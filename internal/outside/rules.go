@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"strings"
 	"text/template"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // table is the name of both nftables tables, family bridge and family ip.
@@ -231,7 +233,7 @@ func (n *Network) nftOutput(ctx context.Context, args ...string) ([]byte, error)
 func (n *Network) run(cmd *exec.Cmd) ([]byte, error) {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err := within(n.ns, cmd.Run)
+	err := namespace.Do(n.ns, cmd.Run)
 	if errors.Is(err, exec.ErrNotFound) {
 		return nil, errors.New("the program nft is missing: apt-get install nftables")
 	}

@@ -10,6 +10,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // Private traffic must not meet the node's firewall: with a bridge and
@@ -38,7 +40,7 @@ func TestNoConnectionTracking(t *testing.T) {
 			t.Skip("this kernel has no br_netfilter loaded, so a bridge would not be tracked either")
 		}
 		node := newBox(t)
-		node.do(func() error { return writeSysctl(sysctl, "1") })
+		node.do(func() error { return new(namespace.Settings).Set(sysctl, "1") })
 		ns, err := netns.GetFromPath(node.path)
 		if err != nil {
 			t.Fatal(err)
@@ -97,7 +99,7 @@ func trackConnections(t *testing.T, ns netns.NsHandle) {
 // tracks.
 func tracked(t *testing.T, ns netns.NsHandle) (found []string) {
 	t.Helper()
-	err := inNamespace(ns, func() error {
+	err := namespace.Do(ns, func() error {
 		flows, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
 		for _, f := range flows {
 			if Prefix.Addr().AsSlice()[0] == f.Forward.SrcIP.To4()[0] {

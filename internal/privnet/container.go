@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // container is the container's side of an endpoint: its network namespace and
@@ -22,12 +23,12 @@ type container struct {
 }
 
 func openContainer(path string) (*container, error) {
-	bound, err := isNamespace(path)
-	if errors.Is(err, os.ErrNotExist) || (err == nil && !bound) {
-		return nil, fmt.Errorf("%s is no network namespace; is the container gone?", path)
-	}
+	bound, err := namespace.Bound(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot look at the container's network namespace: %w", err)
+	}
+	if !bound {
+		return nil, fmt.Errorf("%s is no network namespace; is the container gone?", path)
 	}
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
@@ -126,16 +127,22 @@ func (c *container) part(what string, wrong func(netlink.Link) (bool, error), fi
 const noIPv6 = "net/ipv6/conf/" + Interface + "/disable_ipv6"
 
 func (c *container) hasIPv6(netlink.Link) (has bool, err error) {
-	err = inNamespace(c.ns, func() error {
-		value, err := os.ReadFile("/proc/sys/" + noIPv6)
-		has = haveIPv6() && (err != nil || value[0] != '1')
+	err = namespace.Do(c.ns, func() error {
+		var sysctl namespace.Settings
+		defer sysctl.Close()
+		value, err := sysctl.Get(noIPv6)
+		has = sysctl.HaveIPv6() && (err != nil || value != "1")
 		return nil
 	})
 	return has, err
 }
 
 func (c *container) disableIPv6(netlink.Link) error {
-	return inNamespace(c.ns, func() error { return writeSysctl(noIPv6, "1") })
+	return namespace.Do(c.ns, func() error {
+		var sysctl namespace.Settings
+		defer sysctl.Close()
+		return writeSysctl(&sysctl, noIPv6, "1")
+	})
 }
 
 // addresses tells what pn0 lacks and has too much. It has its address as a

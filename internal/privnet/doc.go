@@ -2,8 +2,8 @@
 // connects the containers of each network and nothing else, and the pool that
 // hands out their addresses.
 //
-// It imports none of our packages but its own program (privnet/bpf). Endpoints
-// are named by the caller's ids, networks by the caller's numbers; what they
+// Of our packages it imports namespace and its own program (privnet/bpf).
+// Endpoints are named by the caller's ids, networks by the caller's numbers; what they
 // stand for is not known here. DESIGN.md says why it is built this way.
 //
 // It guarantees:

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // The switch namespace has no addresses, so its stack has nothing to say;
@@ -25,8 +26,8 @@ var switchSysctls = []struct{ key, value string }{
 // openNamespace opens the network namespace bound at path, making and binding
 // one where there is none.
 func openNamespace(path string) (netns.NsHandle, error) {
-	bound, err := isNamespace(path)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	bound, err := namespace.Bound(path)
+	if err != nil {
 		return netns.None(), fmt.Errorf("cannot look at the switch namespace: %w", err)
 	}
 	if !bound {
@@ -38,109 +39,47 @@ func openNamespace(path string) (netns.NsHandle, error) {
 	if err != nil {
 		return netns.None(), fmt.Errorf("cannot open the switch namespace: %w", err)
 	}
-	if err := inNamespace(ns, silence); err != nil {
+	if err := namespace.Do(ns, silence); err != nil {
 		ns.Close()
 		return netns.None(), fmt.Errorf("cannot silence the switch namespace: %w", err)
 	}
 	return ns, nil
 }
 
-// makeNamespace makes a network namespace and binds it at path. The binding
-// comes last: what is bound is complete.
 func makeNamespace(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o444)
-	if err != nil {
-		return err
-	}
-	file.Close()
-
-	return onOwnThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("cannot make a network namespace: %w", err)
-		}
-		if err := silence(); err != nil {
-			return err
-		}
-		self := fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
-		if err := unix.Mount(self, path, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("cannot bind it at %s: %w", path, err)
-		}
-		return nil
-	})
+	return namespace.Make(path, silence)
 }
 
 // silence sets the sysctls of the switch namespace in the thread's namespace.
 func silence() error {
+	var sysctl namespace.Settings
+	defer sysctl.Close()
 	for _, s := range switchSysctls {
-		if err := writeSysctl(s.key, s.value); err != nil {
+		if err := writeSysctl(&sysctl, s.key, s.value); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// removeNamespace unbinds the namespace at path and removes the file. The
-// kernel frees it, and what is in it, when its last user is gone.
+// removeNamespace unbinds the namespace at path and removes the file.
 func removeNamespace(path string) error {
-	bound, err := isNamespace(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	bound, err := namespace.Bound(path)
 	if err != nil {
 		return err
 	}
 	if bound {
-		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
-			return fmt.Errorf("cannot unbind %s: %w", path, err)
+		if err := namespace.Unbind(path); err != nil {
+			return err
 		}
 	}
-	return os.Remove(path)
-}
-
-func isNamespace(path string) (bool, error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(path, &fs); err != nil {
-		return false, &os.PathError{Op: "statfs", Path: path, Err: err}
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
-	return fs.Type == unix.NSFS_MAGIC, nil
-}
-
-// inNamespace runs f on a thread that is in the namespace. Links are reached
-// through handles instead; this is for what has no handle, such as sysctls.
-func inNamespace(ns netns.NsHandle, f func() error) error {
-	return onOwnThread(func() error {
-		if err := netns.Set(ns); err != nil {
-			return fmt.Errorf("cannot enter the network namespace: %w", err)
-		}
-		return f()
-	})
-}
-
-// onOwnThread runs f on a thread that nobody else uses meanwhile, so that f
-// may change the thread's network namespace.
-func onOwnThread(f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		home, err := netns.Get()
-		if err != nil {
-			done <- fmt.Errorf("cannot tell the present network namespace: %w", err)
-			return
-		}
-		defer home.Close()
-		err = f()
-		// A thread that cannot come back stays locked and ends with the
-		// goroutine. That alone would not do: the process's first thread never
-		// ends, and would stay in the other namespace.
-		if netns.Set(home) == nil {
-			runtime.UnlockOSThread()
-		}
-		done <- err
-	}()
-	return <-done
+	return nil
 }
 
 // handleAt opens a netlink handle in a namespace. Only the route family:
@@ -164,24 +103,15 @@ func dump[T any](read func() ([]T, error)) (all []T, err error) {
 	return all, err
 }
 
-// writeSysctl sets a network sysctl of the thread's namespace. Those of IPv6
-// are skipped where the kernel has none.
-func writeSysctl(key, value string) error {
-	path := filepath.Join("/proc/sys", key)
-	if current, err := os.ReadFile(path); err == nil && string(current) == value+"\n" {
+// writeSysctl sets a network sysctl of the thread's namespace, if it differs.
+// Those of IPv6 are skipped where the kernel has none.
+func writeSysctl(sysctl *namespace.Settings, key, value string) error {
+	if now, err := sysctl.Get(key); err == nil && now == value {
 		return nil
 	}
-	err := os.WriteFile(path, []byte(value), 0o644)
-	if errors.Is(err, os.ErrNotExist) && !haveIPv6() {
+	err := sysctl.Set(key, value)
+	if errors.Is(err, os.ErrNotExist) && !sysctl.HaveIPv6() {
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("cannot set sysctl %s to %s: %w", key, value, err)
-	}
-	return nil
-}
-
-func haveIPv6() bool {
-	_, err := os.Stat("/proc/sys/net/ipv6")
-	return err == nil
+	return err
 }

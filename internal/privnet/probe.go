@@ -13,6 +13,8 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // minKernel has the newest thing the switch needs, bpf_redirect_peer.
@@ -92,7 +94,7 @@ func twoNumbers(release string) (major, minor int, ok bool) {
 }
 
 // probeAttach attaches a program that does nothing to a veth in a namespace of
-// its own, which ends with the thread.
+// its own.
 func probeAttach() error {
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type:         ebpf.SchedCLS,
@@ -103,10 +105,7 @@ func probeAttach() error {
 		return fmt.Errorf("cannot load a program: %w", err)
 	}
 	defer program.Close()
-	return onOwnThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("cannot make a network namespace: %w", err)
-		}
+	return namespace.DoNew(func() error {
 		handle, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 		if err != nil {
 			return fmt.Errorf("cannot open a netlink socket: %w", err)

@@ -3,12 +3,13 @@ package privnet
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // doomed is the interface group of host ends that are about to be removed. The
@@ -108,11 +109,8 @@ func deleteTogether(ns netns.NsHandle, handle *netlink.Handle, links []netlink.L
 
 // removeLinks removes every endpoint of the switch namespace at path.
 func removeLinks(path string) error {
-	bound, err := isNamespace(path)
-	if errors.Is(err, os.ErrNotExist) || (err == nil && !bound) {
-		return nil
-	}
-	if err != nil {
+	bound, err := namespace.Bound(path)
+	if err != nil || !bound {
 		return err
 	}
 	ns, err := netns.GetFromPath(path)

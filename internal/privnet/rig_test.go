@@ -16,8 +16,9 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/namespace"
 )
 
 // patience is how long a test waits for something that must happen.
@@ -67,21 +68,12 @@ type box struct {
 func newBox(t testing.TB) *box {
 	t.Helper()
 	b := &box{t: t, path: filepath.Join(t.TempDir(), "netns")}
-	if err := os.WriteFile(b.path, nil, 0o444); err != nil {
-		t.Fatal(err)
-	}
-	err := onOwnThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return err
-		}
+	err := namespace.Make(b.path, func() error {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
 			return err
 		}
-		if err := netlink.LinkSetUp(lo); err != nil {
-			return err
-		}
-		return unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), b.path, "", unix.MS_BIND, "")
+		return netlink.LinkSetUp(lo)
 	})
 	if err != nil {
 		t.Fatalf("cannot make a network namespace: %v", err)
@@ -96,14 +88,7 @@ func (b *box) remove() {
 }
 
 // try runs f in the namespace and returns its error.
-func (b *box) try(f func() error) error {
-	ns, err := netns.GetFromPath(b.path)
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	return inNamespace(ns, f)
-}
+func (b *box) try(f func() error) error { return namespace.DoAt(b.path, f) }
 
 // do runs f in the namespace; an error ends the test.
 func (b *box) do(f func() error) {
@@ -472,7 +457,7 @@ func until(t testing.TB, what string, done func() bool) {
 // within runs f in the switch namespace.
 func (s *Switch) within(t testing.TB, f func() error) {
 	t.Helper()
-	if err := inNamespace(s.ns, f); err != nil {
+	if err := namespace.Do(s.ns, f); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -15,5 +15,5 @@
 //
 // DESIGN.md says how it decides what may be removed.
 //
-// It imports platform, privnet and outside.
+// It imports platform, namespace, privnet and outside.
 package sandbox

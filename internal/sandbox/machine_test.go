@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/atollhq/atoll/internal/lab"
+	"github.com/atollhq/atoll/internal/namespace"
 	"github.com/atollhq/atoll/internal/outside"
 	"github.com/atollhq/atoll/internal/privnet"
 	"github.com/atollhq/atoll/internal/sandbox"
@@ -144,9 +145,7 @@ func (b box) sh(script string) string { b.t.Helper(); return b.run(b.NetnsPath, 
 // in makes a socket in a namespace. The path may be of a lab or a box.
 func in(t *testing.T, path string, f func() error) error {
 	t.Helper()
-	done := make(chan error, 1)
-	go func() { done <- within(path, f) }()
-	return <-done
+	return namespace.DoAt(path, f)
 }
 
 // listen answers TCP connections in a namespace with text.

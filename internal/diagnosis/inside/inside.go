@@ -1,9 +1,9 @@
 // Package inside looks and acts from inside the network namespaces of
-// containers, for package diagnosis. It imports platform, discovery, resolver
-// and diagnosis.
+// containers, for package diagnosis. It imports platform, namespace, discovery,
+// resolver and diagnosis.
 //
-// A thread that entered a namespace comes back or ends. Sockets keep the
-// namespace in which they were made, so only that happens there.
+// Sockets keep the namespace in which they were made, so only that happens
+// there.
 package inside
 
 import (
@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/diagnosis"
 	"github.com/atollhq/atoll/internal/discovery"
+	"github.com/atollhq/atoll/internal/namespace"
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/resolver"
 )
@@ -142,42 +142,10 @@ func neighbours(h *netlink.Handle, link int) (list []netlink.Neigh, err error) {
 // dial connects from the namespace at path. to has a number for its host: the
 // standard library would look names up elsewhere.
 func dial(ctx context.Context, path, network string, to netip.AddrPort) (conn net.Conn, err error) {
-	err = within(path, func() (err error) {
+	err = namespace.DoAt(path, func() (err error) {
 		// Of one family: for two, the standard library dials in goroutines.
 		conn, err = new(net.Dialer).DialContext(ctx, network+"4", to.String())
 		return err
 	})
 	return conn, err
-}
-
-// within runs f on a thread in the network namespace at path.
-func within(path string, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		home, err := netns.Get()
-		if err != nil {
-			runtime.UnlockOSThread()
-			done <- fmt.Errorf("cannot tell the present network namespace: %w", err)
-			return
-		}
-		defer home.Close()
-		target, err := netns.GetFromPath(path)
-		if err != nil {
-			runtime.UnlockOSThread()
-			done <- fmt.Errorf("cannot open network namespace %s: %w", path, err)
-			return
-		}
-		defer target.Close()
-		if err = netns.Set(target); err == nil {
-			err = f()
-		}
-		// A thread that cannot get home must not run anything else: as it
-		// stays locked, it ends with this goroutine.
-		if netns.Set(home) == nil {
-			runtime.UnlockOSThread()
-		}
-		done <- err
-	}()
-	return <-done
 }
