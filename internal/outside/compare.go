@@ -223,46 +223,26 @@ func (n *Network) compareEndpoint(ports portList, e Endpoint) (found []Finding) 
 
 // compareInside looks at the container's end from within.
 func (n *Network) compareInside(port netlink.Link, e Endpoint) (wrong []string) {
-	err := n.inside(e, func(inside *netlink.Handle) (err error) {
-		wrong, err = n.insideDiffers(inside, port, e)
-		return err
-	})
+	ns, err := netns.GetFromPath(e.ContainerNetns)
 	if err != nil {
-		wrong = append(wrong, err.Error())
+		return []string{"cannot open its network namespace: " + err.Error()}
+	}
+	defer ns.Close()
+	wrong, err = n.insideDiffers(ns, port, e)
+	if err != nil {
+		wrong = append(wrong, "cannot look into its network namespace: "+err.Error())
 	}
 	return wrong
 }
 
-// inside runs f on a thread in a container's namespace.
-func (n *Network) inside(e Endpoint, f func(*netlink.Handle) error) error {
-	ns, err := netns.GetFromPath(e.ContainerNetns)
-	if err != nil {
-		return fmt.Errorf("cannot open its network namespace: %w", err)
-	}
-	defer ns.Close()
-	err = namespace.Do(ns, func() error {
-		inside, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-		if err != nil {
-			return err
-		}
-		defer inside.Close()
-		return f(inside)
-	})
-	if err != nil {
-		return fmt.Errorf("cannot look into its network namespace: %w", err)
-	}
-	return nil
-}
-
-// insideDiffers lists what is not as configure leaves it, on a thread in the
-// container's namespace.
-func (n *Network) insideDiffers(inside *netlink.Handle, port netlink.Link, e Endpoint) (wrong []string, err error) {
-	link, err := inside.LinkByName(Interface)
-	if isMissing(err) {
-		return []string{"the interface is gone"}, nil
-	}
+// insideDiffers lists what is not as configure leaves it.
+func (n *Network) insideDiffers(ns netns.NsHandle, port netlink.Link, e Endpoint) (wrong []string, err error) {
+	link, ipv6, err := lookInside(ns)
 	if err != nil {
 		return nil, err
+	}
+	if link == nil {
+		return []string{"the interface is gone"}, nil
 	}
 	a := link.Attrs()
 	if !isPair(port, link) {
@@ -278,11 +258,14 @@ func (n *Network) insideDiffers(inside *netlink.Handle, port netlink.Link, e End
 	if want := port.Attrs().MTU; a.MTU != want {
 		wrong = append(wrong, fmt.Sprintf("its MTU is %d instead of %d", a.MTU, want))
 	}
-	var sysctl namespace.Settings
-	defer sysctl.Close()
-	if _, on := ipv6Off(Interface).differs(&sysctl); on {
+	if ipv6 {
 		wrong = append(wrong, "IPv6 is on")
 	}
+	inside, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return wrong, err
+	}
+	defer inside.Close()
 	addrs, err := dump(func() ([]netlink.Addr, error) { return inside.AddrList(link, netlink.FAMILY_V4) })
 	if err != nil {
 		return wrong, err
@@ -307,6 +290,17 @@ func (n *Network) insideDiffers(inside *netlink.Handle, port netlink.Link, e End
 		wrong = append(wrong, fmt.Sprintf("the route to %s is missing", n.cfg.Prefix))
 	}
 	return wrong, nil
+}
+
+// lookInside is a container's end of its interface, nil if it has none, and
+// whether IPv6 is on there.
+func lookInside(ns netns.NsHandle) (link netlink.Link, ipv6 bool, err error) {
+	links, err := namespace.OpenLinks(ns)
+	if err != nil {
+		return nil, false, err
+	}
+	defer links.Close()
+	return links.Link(Interface)
 }
 
 // setting is a file below /proc/sys.

@@ -69,12 +69,6 @@ func (n *Network) Identify(path string, e Endpoint) bool {
 	if err != nil || id < 0 || id != port.Attrs().NetNsID {
 		return false
 	}
-	e.ContainerNetns = path
-	pair := false
-	err = n.inside(e, func(inside *netlink.Handle) error {
-		link, err := inside.LinkByName(Interface)
-		pair = err == nil && isPair(port, link)
-		return nil
-	})
-	return err == nil && pair
+	link, _, err := lookInside(ns)
+	return err == nil && link != nil && isPair(port, link)
 }

@@ -127,8 +127,15 @@ func (n *Network) Set(ctx context.Context, endpoints []Endpoint) error {
 	}
 	freed, err := n.addressesOfOthers(ctx, holders)
 	errs := []error{err, n.removeStrays(wanted)}
+	// What could not be listed is not in order.
+	ports, err := n.listPorts()
+	errs = append(errs, err)
 	n.endpoints = map[string]Endpoint{}
 	for _, e := range endpoints {
+		if len(n.compareEndpoint(ports, e)) == 0 {
+			n.endpoints[e.ID] = e
+			continue
+		}
 		if err := n.connect(e); err != nil {
 			errs = append(errs, fmt.Errorf("cannot connect container %s to the outside network: %w", e.ID, err))
 			if _, err := n.links.LinkByName(hostEnd(e.ID)); isMissing(err) {

@@ -20,6 +20,11 @@ type container struct {
 	path  string
 	ns    netns.NsHandle
 	links *netlink.Handle
+	look  *namespace.Links
+	// seen is pn0 as it was when last looked at, nil when it has to be looked
+	// at (again); ipv6 says that it was on.
+	seen netlink.Link
+	ipv6 bool
 }
 
 func openContainer(path string) (*container, error) {
@@ -39,24 +44,39 @@ func openContainer(path string) (*container, error) {
 		ns.Close()
 		return nil, fmt.Errorf("cannot reach into the container's network namespace %s: %w", path, err)
 	}
-	return &container{path: path, ns: ns, links: handle}, nil
+	look, err := namespace.OpenLinks(ns)
+	if err != nil {
+		handle.Close()
+		ns.Close()
+		return nil, fmt.Errorf("cannot look into the container's network namespace %s: %w", path, err)
+	}
+	return &container{path: path, ns: ns, links: handle, look: look}, nil
 }
 
 func (c *container) close() {
+	c.look.Close()
 	c.links.Close()
 	c.ns.Close()
 }
 
-// link returns the container's pn0, nil if it has none.
-func (c *container) link() (netlink.Link, error) {
-	link, err := c.links.LinkByName(Interface)
-	if errors.As(err, new(netlink.LinkNotFoundError)) {
-		return nil, nil
+// link looks at the container's pn0, nil if it has none.
+func (c *container) link() (link netlink.Link, err error) {
+	if c.seen, c.ipv6, err = c.look.Link(Interface); err != nil {
+		return nil, fmt.Errorf("cannot look into the container: %w", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot look up %s in the container: %w", Interface, err)
+	return c.seen, nil
+}
+
+// present is the container's pn0 as it was when last looked at.
+func (c *container) present() (netlink.Link, error) {
+	if c.seen != nil {
+		return c.seen, nil
 	}
-	return link, nil
+	link, err := c.link()
+	if err == nil && link == nil {
+		err = fmt.Errorf("%s is gone from the container", Interface)
+	}
+	return link, err
 }
 
 // unoccupied is an error if the container has a pn0 already, of another
@@ -82,7 +102,8 @@ func (c *container) parts(e Endpoint) []part {
 		}, func(link netlink.Link) error { return c.links.LinkSetMTU(link, e.mtu()) }),
 		// Before the interface is up: the kernel would give it a link-local
 		// address and announce it.
-		c.part("IPv6", c.hasIPv6, c.disableIPv6),
+		c.part("IPv6", func(netlink.Link) (bool, error) { return c.ipv6, nil },
+			func(netlink.Link) error { return c.disableIPv6() }),
 		c.part("address", func(link netlink.Link) (bool, error) {
 			missing, strange, err := c.addresses(link, e)
 			return missing || len(strange) > 0, err
@@ -96,52 +117,34 @@ func (c *container) parts(e Endpoint) []part {
 	}
 }
 
-// part is one thing about pn0, as it is when one looks.
+// part is one thing about pn0. All are seen in one look, until one is put
+// right.
 func (c *container) part(what string, wrong func(netlink.Link) (bool, error), fix func(netlink.Link) error) part {
-	link := func() (netlink.Link, error) {
-		link, err := c.link()
-		if err == nil && link == nil {
-			err = fmt.Errorf("%s is gone from the container", Interface)
-		}
-		return link, err
-	}
 	return part{
 		what + " of the container's " + Interface,
 		func() (bool, error) {
-			l, err := link()
+			link, err := c.present()
 			if err != nil {
 				return true, err
 			}
-			return wrong(l)
+			return wrong(link)
 		},
 		func() error {
-			l, err := link()
+			link, err := c.present()
 			if err != nil {
 				return err
 			}
-			return fix(l)
+			c.seen = nil
+			return fix(link)
 		},
 	}
 }
 
-const noIPv6 = "net/ipv6/conf/" + Interface + "/disable_ipv6"
-
-func (c *container) hasIPv6(netlink.Link) (has bool, err error) {
-	err = namespace.Do(c.ns, func() error {
-		var sysctl namespace.Settings
-		defer sysctl.Close()
-		value, err := sysctl.Get(noIPv6)
-		has = sysctl.HaveIPv6() && (err != nil || value != "1")
-		return nil
-	})
-	return has, err
-}
-
-func (c *container) disableIPv6(netlink.Link) error {
+func (c *container) disableIPv6() error {
 	return namespace.Do(c.ns, func() error {
 		var sysctl namespace.Settings
 		defer sysctl.Close()
-		return writeSysctl(&sysctl, noIPv6, "1")
+		return writeSysctl(&sysctl, "net/ipv6/conf/"+Interface+"/disable_ipv6", "1")
 	})
 }
 

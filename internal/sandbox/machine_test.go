@@ -30,7 +30,7 @@ var prefix = netip.MustParsePrefix("172.17.0.0/16")
 
 // machine is a node in a lab: both networks and the sandboxes.
 type machine struct {
-	t       *testing.T
+	t       testing.TB
 	lab     *lab.Lab
 	outside *outside.Network
 	private *privnet.Switch
@@ -38,7 +38,7 @@ type machine struct {
 	log     *logged
 }
 
-func newMachine(t *testing.T) *machine {
+func newMachine(t testing.TB) *machine {
 	t.Helper()
 	lab.NeedRoot(t)
 	m := &machine{t: t, lab: lab.Start(t, lab.Options{})}
@@ -143,7 +143,7 @@ type box struct {
 func (b box) sh(script string) string { b.t.Helper(); return b.run(b.NetnsPath, script) }
 
 // in makes a socket in a namespace. The path may be of a lab or a box.
-func in(t *testing.T, path string, f func() error) error {
+func in(t testing.TB, path string, f func() error) error {
 	t.Helper()
 	return namespace.DoAt(path, f)
 }

@@ -97,7 +97,7 @@ func TestTeardownLeavesNothing(t *testing.T) {
 }
 
 // notes lists a folder without the notes of addresses that rest.
-func notes(t *testing.T, dir string) (names []string) {
+func notes(t testing.TB, dir string) (names []string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	if err != nil {
