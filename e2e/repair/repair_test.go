@@ -70,6 +70,7 @@ func (s *site) netns(id string) string {
 	return filepath.Join(s.RunDir(), "netns", "containers", id)
 }
 func (s *site) switchNS() string { return filepath.Join(s.RunDir(), "netns", "switch") }
+func (s *site) pins() string     { return filepath.Join(s.Lab.BPFFS(), "privnet") }
 func (s *site) node() string     { return s.Lab.Server().Path() }
 
 // run runs a script in a network namespace.
@@ -132,6 +133,11 @@ func TestMistakesAreRepaired(t *testing.T) {
 		{"no default route", webNS, "ip route del default", "the default route"},
 		{"a wrong setting", webNS, "echo 0 > /proc/sys/net/ipv4/conf/all/arp_ignore", "arp_ignore"},
 		{"a namespace that is not bound", s.node(), "umount " + webNS, "not bound any more"},
+		{"a setting of the switch", s.switchNS(), "echo 1 > /proc/sys/net/ipv4/ip_forward", "switch:net/ipv4/ip_forward"},
+		{"a pin of the switch", s.node(), "rm " + filepath.Join(s.pins(), "pn_members"), "pn_members"},
+		{"no pins of the switch", s.node(), "rm -r " + s.pins(), "pn_policies"},
+		{"no BPF file system", s.node(), "umount -l " + filepath.Dir(s.pins()), "the BPF file system was not mounted"},
+		{"a switch namespace that is not bound", s.node(), "umount -l " + s.switchNS() + "; rm " + s.switchNS(), "the switch namespace was not bound"},
 		{"a damaged note", s.node(), "echo '{' > " + filepath.Join(s.RunDir(), "sandboxes", s.api.ID+".json"), "its note"},
 	}
 	for _, mistake := range mistakes {
@@ -155,6 +161,87 @@ func TestMistakesAreRepaired(t *testing.T) {
 		a.WantUnchanged(t, &before[i])
 	}
 	rig.Report(t, "repair: mistakes from outside", "%d repaired without a restart of a container, the slowest after %v with a look each 0.5 s", len(mistakes), slowest.Round(100*time.Millisecond))
+}
+
+// TestTheSwitchOutlivesItsPieces takes pieces of the switch away and kills the
+// server: with what was put back before, or found where it is in use, the next
+// one takes over the same tables.
+func TestTheSwitchOutlivesItsPieces(t *testing.T) {
+	s := newSite(t)
+	s.wantInOrder(t)
+	before := []rig.Standing{s.shop.Standing(t), s.stranger.Standing(t)}
+	losses := []struct {
+		name, script string
+		repaired     bool // before the kill
+		logged       string
+	}{
+		{"a pin", "rm " + filepath.Join(s.pins(), "pn_ports"), true, "pn_ports"},
+		{"a pin just before", "rm " + filepath.Join(s.pins(), "pn_ports"), false, "pn_ports"},
+		{"the BPF file system just before", "umount -l " + filepath.Dir(s.pins()), false, "pn_members"},
+		{"the binding", "umount -l " + s.switchNS(), true, "the switch namespace was not bound"},
+		{"the binding just before", "umount -l " + s.switchNS(), false, "a new one was made"},
+	}
+	for _, loss := range losses {
+		t.Run(loss.name, func(t *testing.T) {
+			known, state, length := s.packets(t), s.state(t), len(s.ServerLog(1<<20))
+			if loss.repaired {
+				run(t, s.node(), loss.script)
+				s.awaitRepair(t, state)
+				if err := s.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			} else {
+				if err := s.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				run(t, s.node(), loss.script)
+			}
+			began := time.Now()
+			if err := s.Start(); err != nil {
+				t.Fatal(err)
+			}
+			s.wantInOrder(t)
+			rig.Await(t, 10*time.Second, "the flows to go on", func() error {
+				if now := s.packets(t); now <= known {
+					return fmt.Errorf("%d packets are counted between the containers, before %d", now, known)
+				}
+				return nil
+			})
+			rig.Await(t, 30*time.Second, "a look of the new server", func() error {
+				if now := s.state(t); now.At.Before(began) || !now.Healthy() {
+					return fmt.Errorf("the state is %+v", now)
+				}
+				return nil
+			})
+			if log := s.ServerLog(1 << 20)[length:]; !strings.Contains(log, loss.logged) {
+				t.Errorf("the log does not have %q:\n%s", loss.logged, log)
+			}
+		})
+	}
+	for i, a := range []rig.App{s.shop, s.stranger} {
+		a.WantUnchanged(t, &before[i])
+	}
+	state := s.state(t)
+	run(t, s.node(), "rm "+filepath.Join(s.pins(), "pn_rules"))
+	s.awaitRepair(t, state)
+	if out := s.Operate(t, s.Lab.Server(), append([]string{"doctor"}, s.Settings()...)...); !strings.Contains(out.Stdout, "pn_rules: the table was not pinned any more") {
+		t.Errorf("the doctor does not tell of a repair:\n%v", out)
+	}
+	rig.Report(t, "repair: pieces of the switch", "%d losses around kill -9 of the server: the same containers talk, their flows go on", len(losses))
+}
+
+// packets counts what passed in the private network of the app.
+func (s *site) packets(t *testing.T) (n int) {
+	t.Helper()
+	var flows []struct {
+		Packets      int
+		ReplyPackets int `json:"reply_packets"`
+	}
+	s.shop.Read(t, &flows, "flows")
+	for _, f := range flows {
+		n += f.Packets + f.ReplyPackets
+	}
+	return n
 }
 
 // TestAForeignFirewallIsNamed: what cannot be repaired is at least said.

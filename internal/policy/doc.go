@@ -9,6 +9,8 @@
 //   - A change that is stored but not yet in the switch is told to whoever
 //     made it (CodeUnavailable) and tried again until it is there. Until then
 //     the switch goes on with the policies before it.
+//   - What another hand changes in the switch's tables, the switch puts back
+//     by itself when it is set again ([privnet.Switch.Set]).
 //   - Rules with * hold for process types and apps that come later, from
 //     their first packet: Group tells the switch before it returns a new key.
 //

@@ -192,6 +192,7 @@ type part struct {
 func (s *Switch) parts(e Endpoint, host netlink.Link, c *container) []part {
 	return slices.Concat([]part{
 		s.idPart(e, host), s.removalPart(host), s.mtuPart(e, host), s.portPart(e, host), s.memberPart(e, host),
+		s.intruderPart(host),
 		{"program", func() (bool, error) { return s.lacksFilter(host) }, func() error { return attachFilter(s.links, host, s.program) }},
 	}, c.parts(e), []part{{
 		"host end down",

@@ -14,14 +14,16 @@ type Difference struct {
 	Missing []string // Set would attach these; or would fail to, if their container is gone
 	Damaged []string // Set would repair these, or make them anew
 	Entries int      // table entries whose interface is gone
+	Pieces  []Piece  // Set would restore these: the switch's own
 }
 
 // Empty says that Set would do nothing.
 func (d Difference) Empty() bool {
-	return len(d.Strays)+len(d.Missing)+len(d.Damaged)+d.Entries == 0
+	return len(d.Strays)+len(d.Missing)+len(d.Damaged)+len(d.Pieces)+d.Entries == 0
 }
 
-// Compare returns what Set would do with these endpoints, and changes nothing.
+// Compare returns what Set would do with these endpoints and with the switch
+// itself, and changes nothing.
 // An endpoint that cannot be looked at does not keep the others from being: the
 // error joins those of all of them, and they are in no list.
 func (s *Switch) Compare(ctx context.Context, endpoints []Endpoint) (Difference, error) {
@@ -32,9 +34,14 @@ func (s *Switch) Compare(ctx context.Context, endpoints []Endpoint) (Difference,
 	}
 	s.whole.Lock()
 	defer s.whole.Unlock()
+	found, err := s.flaws()
+	failed := []error{err}
+	for _, f := range found {
+		d.Pieces = append(d.Pieces, f.pieces...)
+	}
 	links, err := s.hostEnds()
 	if err != nil {
-		return d, err
+		return d, errors.Join(append(failed, err)...)
 	}
 	hosts := make(map[string]netlink.Link, len(links))
 	for _, link := range links {
@@ -43,7 +50,6 @@ func (s *Switch) Compare(ctx context.Context, endpoints []Endpoint) (Difference,
 			d.Strays = append(d.Strays, nameOf(link))
 		}
 	}
-	var failed []error
 	for _, e := range endpoints {
 		if err := ctx.Err(); err != nil {
 			return d, err

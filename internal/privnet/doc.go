@@ -20,7 +20,9 @@
 //     always counted, in memory that does not grow ([Switch.Flows],
 //     [Switch.DropEntries]).
 //   - [Switch.Set] makes the kernel hold exactly the endpoints it is given;
-//     calling it again changes nothing. [Switch.Compare] says what it would do.
+//     calling it again changes nothing. It puts back what another hand took
+//     from the switch itself: pins, namespace, policies. [Switch.Compare] says
+//     what it would do.
 //
 // It never touches an interface, route or rule of the namespace it runs in,
 // never forwards to or from the outside, and never picks an address for an

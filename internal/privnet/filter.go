@@ -23,25 +23,31 @@ const (
 // lacksFilter tells whether the link does not run our program on what the
 // container sends.
 func (s *Switch) lacksFilter(link netlink.Link) (bool, error) {
-	current, err := s.filterOf(link)
+	current, err := filterOf(s.links, link)
 	return current != s.id, err
 }
 
 // filterOf returns the program that a link runs, 0 if none.
-func (s *Switch) filterOf(link netlink.Link) (ebpf.ProgramID, error) {
+func filterOf(handle *netlink.Handle, link netlink.Link) (ebpf.ProgramID, error) {
 	filters, err := dump(func() ([]netlink.Filter, error) {
-		return s.links.FilterList(link, netlink.HANDLE_MIN_INGRESS)
+		return handle.FilterList(link, netlink.HANDLE_MIN_INGRESS)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("cannot list the filters of %s: %w", link.Attrs().Name, err)
 	}
 	for _, f := range filters {
-		b, ok := f.(*netlink.BpfFilter)
-		if ok && b.Handle == filterHandle && b.Priority == filterPriority {
-			return ebpf.ProgramID(b.Id), nil
+		if atOurPlace(f) {
+			return ebpf.ProgramID(f.(*netlink.BpfFilter).Id), nil
 		}
 	}
 	return 0, nil
+}
+
+// atOurPlace tells whether a filter of an ingress is where ours is.
+func atOurPlace(f netlink.Filter) bool {
+	_, ok := f.(*netlink.BpfFilter)
+	a := f.Attrs()
+	return ok && a.Handle == filterHandle && a.Priority == filterPriority && (a.Chain == nil || *a.Chain == 0)
 }
 
 // attachFilter puts the program on the link's ingress by clsact, in place of

@@ -63,7 +63,7 @@ func (s *Switch) List(ctx context.Context) ([]Port, error) {
 		if stats := link.Attrs().Statistics; stats != nil {
 			p.SentPackets, p.SentBytes = stats.RxPackets, stats.RxBytes
 		}
-		program, err := s.filterOf(link)
+		program, err := filterOf(s.links, link)
 		if err != nil && s.exists(link) {
 			return nil, err
 		}

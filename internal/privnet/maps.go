@@ -3,6 +3,7 @@ package privnet
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -31,9 +32,6 @@ type tables struct {
 	flows     *ebpf.Map // who talked to whom
 	dropped   *ebpf.Map // what was dropped between whom
 	pace      *ebpf.Map // what each port added to these lately
-
-	// unpinned are the maps that replace a pinned one, by path.
-	unpinned map[string]*ebpf.Map
 }
 
 // all returns where each map is kept, by its name in the program.
@@ -52,59 +50,60 @@ func (t *tables) all() map[string]**ebpf.Map {
 	}
 }
 
-// openTables opens the pinned maps in dir and makes those that are missing.
-// A map of another size is copied into a new one, which is not pinned yet: the
+// openTables opens the pinned maps in dir, or else those that the ports use,
+// and makes those that are missing. A map of another size is copied into a new one, which is not pinned yet: the
 // programs in use still hold the old one. Call pin when they no longer do.
-func openTables(dir string, specs map[string]*ebpf.MapSpec) (_ *tables, err error) {
-	t := &tables{unpinned: make(map[string]*ebpf.Map)}
+func openTables(dir string, specs map[string]*ebpf.MapSpec, held heldTables, log *slog.Logger) (_ *tables, err error) {
+	t := &tables{}
 	defer func() {
 		if err != nil {
 			t.close()
 		}
 	}()
 	for name, to := range t.all() {
-		path := filepath.Join(dir, name)
-		m, pinned, err := openTable(path, specs[name])
-		if err != nil {
+		if *to, err = openTable(filepath.Join(dir, name), specs[name], held, log); err != nil {
 			return nil, err
-		}
-		*to = m
-		if !pinned {
-			t.unpinned[path] = m
 		}
 	}
 	return t, nil
 }
 
-func openTable(path string, spec *ebpf.MapSpec) (m *ebpf.Map, pinned bool, err error) {
+func openTable(path string, spec *ebpf.MapSpec, held heldTables, log *slog.Logger) (*ebpf.Map, error) {
 	old, err := ebpf.LoadPinnedMap(path, nil)
 	if errors.Is(err, os.ErrNotExist) {
-		m, err = newTable(spec)
-		return m, false, err
+		if old, err = held.open(spec); err == nil && old == nil {
+			return newTable(spec)
+		}
+		if err == nil {
+			log.Warn("Repaired the switch", "where", path, "what", pinLost)
+		}
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("cannot open the pinned table %s: %w", path, err)
+		return nil, fmt.Errorf("cannot open the table of %s: %w", path, err)
 	}
-	same := old.Type() == spec.Type && old.KeySize() == spec.KeySize && old.ValueSize() == spec.ValueSize
-	if same && old.MaxEntries() == spec.MaxEntries && old.Flags() == spec.Flags {
-		return old, true, nil
+	if alike(old, spec) && old.MaxEntries() == spec.MaxEntries && old.Flags() == spec.Flags {
+		return old, nil
 	}
 	defer old.Close()
 	if forgets(spec) {
-		m, err = newTable(spec)
-		return m, false, err
+		return newTable(spec)
 	}
-	if !same {
-		return nil, false, fmt.Errorf("%w: %s is a %v of %d to %d bytes, want a %v of %d to %d. "+
+	if !alike(old, spec) {
+		return nil, fmt.Errorf("%w: %s is a %v of %d to %d bytes, want a %v of %d to %d. "+
 			"Start the version that made it; or stop every container, remove the folder of pins and start again",
 			ErrIncompatible, path, old.Type(), old.KeySize(), old.ValueSize(), spec.Type, spec.KeySize, spec.ValueSize)
 	}
-	m, err = migrate(old, spec)
+	m, err := migrate(old, spec)
 	if err != nil {
-		return nil, false, fmt.Errorf("cannot change the size of the table %s from %d to %d entries: %w",
+		return nil, fmt.Errorf("cannot change the size of the table %s from %d to %d entries: %w",
 			path, old.MaxEntries(), spec.MaxEntries, err)
 	}
-	return m, false, nil
+	return m, nil
+}
+
+// alike tells whether entries of a table mean the same as in another.
+func alike(m *ebpf.Map, spec *ebpf.MapSpec) bool {
+	return m.Type() == spec.Type && m.KeySize() == spec.KeySize && m.ValueSize() == spec.ValueSize
 }
 
 // forgets tells whether a table may begin empty: it is a cache, or counts for
@@ -146,23 +145,86 @@ func migrate(old *ebpf.Map, spec *ebpf.MapSpec) (*ebpf.Map, error) {
 	return m, nil
 }
 
-// pin pins the maps that are not, in place of the old ones. Until then the old
-// ones are what a next start finds, and they say the same.
-func (t *tables) pin() error {
-	for path, m := range t.unpinned {
+// notPinned returns the maps of which dir has no pin, by name.
+func (t *tables) notPinned(dir string) (map[string]*ebpf.Map, error) {
+	lost := make(map[string]*ebpf.Map)
+	for name, m := range t.all() {
+		pinned, err := isPinned(filepath.Join(dir, name), *m)
+		if err != nil {
+			return nil, err
+		}
+		if !pinned {
+			lost[name] = *m
+		}
+	}
+	return lost, nil
+}
+
+func isPinned(path string, m *ebpf.Map) (bool, error) {
+	there, err := ebpf.LoadPinnedMap(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot open the pinned table %s: %w", path, err)
+	}
+	defer there.Close()
+	same, err := sameMap(there, m)
+	if err != nil {
+		return false, fmt.Errorf("cannot tell which table is pinned at %s: %w", path, err)
+	}
+	return same, nil
+}
+
+func sameMap(a, b *ebpf.Map) (bool, error) {
+	ofA, err := a.Info()
+	if err != nil {
+		return false, err
+	}
+	ofB, err := b.Info()
+	if err != nil {
+		return false, err
+	}
+	idA, knownA := ofA.ID()
+	idB, knownB := ofB.ID()
+	return knownA && knownB && idA == idB, nil
+}
+
+// pin pins the maps that are not, in place of others that may be. Until then
+// the old ones are what a next start finds, and they say the same.
+func (t *tables) pin(dir string) error {
+	lost, err := t.notPinned(dir)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("cannot make the folder for pins: %w", err)
+	}
+	for name, m := range lost {
+		path := filepath.Join(dir, name)
 		fresh := path + "_new"
 		if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("cannot remove the left-over pin %s: %w", fresh, err)
 		}
-		if err := m.Pin(fresh); err != nil {
+		if err := pinAt(fresh, m); err != nil {
 			return fmt.Errorf("cannot pin a table at %s: %w", fresh, err)
 		}
 		if err := os.Rename(fresh, path); err != nil {
 			return fmt.Errorf("cannot pin a table at %s: %w", path, err)
 		}
-		delete(t.unpinned, path)
 	}
 	return nil
+}
+
+// pinAt pins a map wherever else it may be, or was, pinned: the library would
+// move that pin.
+func pinAt(path string, m *ebpf.Map) error {
+	unbound, err := m.Clone()
+	if err != nil {
+		return err
+	}
+	defer unbound.Close()
+	return unbound.Pin(path)
 }
 
 func (t *tables) close() {

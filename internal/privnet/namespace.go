@@ -15,13 +15,15 @@ import (
 
 // The switch namespace has no addresses, so its stack has nothing to say;
 // these make sure that it stays silent.
-var switchSysctls = []struct{ key, value string }{
+var switchSysctls = []sysctl{
 	{"net/ipv6/conf/all/disable_ipv6", "1"},
 	{"net/ipv6/conf/default/disable_ipv6", "1"},
 	{"net/ipv4/ip_forward", "0"},
 	{"net/ipv4/conf/all/forwarding", "0"},
 	{"net/ipv4/conf/default/forwarding", "0"},
 }
+
+type sysctl struct{ key, value string }
 
 // openNamespace opens the network namespace bound at path, making and binding
 // one where there is none.

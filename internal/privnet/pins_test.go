@@ -27,8 +27,8 @@ func TestTablesChangeSize(t *testing.T) {
 	cfg.MaxMembers = 8
 	for range 2 { // migrated, then found as it should be
 		s = open(t, cfg)
-		if len(s.maps.unpinned) != 0 {
-			t.Errorf("not pinned: %v", s.maps.unpinned)
+		if d := compare(t, s); len(d.Pieces) != 0 {
+			t.Errorf("not pinned: %v", d.Pieces)
 		}
 		if err := a.ping(b.addr, 8, patience); err != nil {
 			t.Error(err)
@@ -82,33 +82,6 @@ func TestTablesOfAnotherVersion(t *testing.T) {
 	}
 	if err := a.ping(b.addr, 8, patience); err != nil {
 		t.Errorf("after the refusal: %v", err)
-	}
-}
-
-// Somebody removes the pins: the programs hold the tables, and the next start
-// makes new ones without stopping anything.
-func TestPinsAreLost(t *testing.T) {
-	cfg := newConfig(t)
-	s := open(t, cfg)
-	a, b := member(t, s, 1, "10.240.0.1"), member(t, s, 1, "10.240.0.2")
-	s.Close()
-	if err := os.RemoveAll(pinDir(cfg.BPFFS)); err != nil {
-		t.Fatal(err)
-	}
-	s = open(t, cfg)
-	if err := a.ping(b.addr, 8, patience); err != nil {
-		t.Errorf("before Set: %v", err)
-	}
-	if r := set(t, s, a.endpoint(1), b.endpoint(1)); len(r.Repaired) != 2 {
-		t.Errorf("report %+v", r)
-	}
-	for _, p := range list(t, s) {
-		if !p.Program || !p.Member {
-			t.Errorf("the kernel holds %+v", p)
-		}
-	}
-	if err := a.ping(b.addr, 8, patience); err != nil {
-		t.Errorf("after Set: %v", err)
 	}
 }
 

@@ -66,7 +66,8 @@ const MaxRules = 65536
 // connection that exists. Policies outlive the process.
 //
 // Setting the same again changes nothing. A list that contradicts itself is
-// refused and nothing is changed. A network whose rules cannot be entered keeps
+// refused and nothing is changed. What another hand does to them since, Set
+// undoes. A network whose rules cannot be entered keeps
 // the policy it had; the others get theirs, and the error joins all.
 func (s *Switch) SetPolicies(ctx context.Context, policies []Policy) error {
 	wanted, err := byNetwork(policies)
@@ -78,7 +79,12 @@ func (s *Switch) SetPolicies(ctx context.Context, policies []Policy) error {
 	}
 	s.policing.Lock()
 	defer s.policing.Unlock()
+	s.policies = wanted
+	return s.enterPolicies()
+}
 
+// enterPolicies makes the tables say what SetPolicies was told last.
+func (s *Switch) enterPolicies() error {
 	have, err := readTable[uint32, bpf.SwitchPolicy](s.maps.policies)
 	if err != nil {
 		return err
@@ -88,13 +94,13 @@ func (s *Switch) SetPolicies(ctx context.Context, policies []Policy) error {
 		return err
 	}
 	var failed []error
-	for _, network := range slices.Sorted(maps.Keys(wanted)) {
-		if err := s.setPolicy(network, wanted[network], have, rules); err != nil {
+	for _, network := range slices.Sorted(maps.Keys(s.policies)) {
+		if err := s.setPolicy(network, s.policies[network], have, rules); err != nil {
 			failed = append(failed, fmt.Errorf("cannot set the policy of network %d, it keeps the one it had: %w", network, err))
 		}
 	}
 	for network := range have {
-		if _, keep := wanted[network]; keep {
+		if _, keep := s.policies[network]; keep {
 			continue
 		}
 		if err := remove(s.maps.policies, network); err != nil {
@@ -105,6 +111,36 @@ func (s *Switch) SetPolicies(ctx context.Context, policies []Policy) error {
 		s.log.Info("Removed policy", "network", network)
 	}
 	return errors.Join(failed...)
+}
+
+// otherPolicies returns the networks of which the tables say something else
+// than SetPolicies was told; none if it was told nothing yet.
+func (s *Switch) otherPolicies() (networks []uint32, err error) {
+	if s.policies == nil {
+		return nil, nil
+	}
+	have, err := readTable[uint32, bpf.SwitchPolicy](s.maps.policies)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := s.allRules()
+	if err != nil {
+		return nil, err
+	}
+	for network, want := range s.policies {
+		old, had := have[network]
+		next, set := compile(want, old.Id)
+		if !had || next != old || !maps.Equal(rules[old.Id], set) {
+			networks = append(networks, network)
+		}
+	}
+	for network := range have {
+		if _, keep := s.policies[network]; !keep {
+			networks = append(networks, network)
+		}
+	}
+	slices.Sort(networks)
+	return networks, nil
 }
 
 // Policies returns what the kernel holds, ordered by network, rules in no
@@ -139,13 +175,9 @@ type ruleSet map[Rule]bool
 // setPolicy puts one network's policy in force, by one write when everything
 // it needs is there.
 func (s *Switch) setPolicy(network uint32, want Policy, have map[uint32]bpf.SwitchPolicy, rules map[uint32]ruleSet) error {
-	set := make(ruleSet)
-	for _, r := range want.Rules {
-		set[r] = true
-	}
-	next := compile(want.Mode, set)
 	old, had := have[network]
-	if next.Id = old.Id; had && maps.Equal(rules[old.Id], set) {
+	next, set := compile(want, old.Id)
+	if had && maps.Equal(rules[old.Id], set) {
 		if next == old {
 			return nil
 		}
@@ -193,24 +225,34 @@ func (s *Switch) rulesByVersion() (map[uint32]ruleSet, error) {
 	for _, p := range policies {
 		inForce[p.Id] = true
 	}
-	all, err := readTable[bpf.SwitchRuleKey, uint32](s.maps.rules)
-	if err != nil {
-		return nil, err
+	rules, err := s.allRules()
+	if err != nil || time.Since(s.switched) <= leftovers {
+		return rules, err
 	}
-	rules := make(map[uint32]ruleSet)
-	for key := range all {
-		if !inForce[key.Policy] && time.Since(s.switched) > leftovers {
-			if err := remove(s.maps.rules, key); err != nil {
-				return nil, err
-			}
+	for version, set := range rules {
+		if inForce[version] {
 			continue
 		}
+		for r := range set {
+			if err := remove(s.maps.rules, ruleKey(version, r)); err != nil {
+				return nil, err
+			}
+		}
+		delete(rules, version)
+	}
+	return rules, nil
+}
+
+// allRules reads the rules of every version.
+func (s *Switch) allRules() (map[uint32]ruleSet, error) {
+	rules := make(map[uint32]ruleSet)
+	err := eachEntry(context.Background(), s.maps.rules, func(key bpf.SwitchRuleKey, _ []uint32) {
 		if rules[key.Policy] == nil {
 			rules[key.Policy] = make(ruleSet)
 		}
 		rules[key.Policy][Rule{key.From, key.To, key.Protocol, key.Port}] = true
-	}
-	return rules, nil
+	})
+	return rules, err
 }
 
 // freeVersion returns an id that no rule and no policy has, and that none had
@@ -232,10 +274,14 @@ func (s *Switch) freeVersion(have map[uint32]bpf.SwitchPolicy, rules map[uint32]
 	return s.version
 }
 
-// compile makes what the program reads of a policy: beside its mode, which
-// fields say something in its rules, each combination once.
-func compile(mode Mode, set ruleSet) bpf.SwitchPolicy {
-	p := bpf.SwitchPolicy{Mode: uint32(mode)}
+// compile makes what the program reads of a policy under a version: beside its
+// mode, which fields say something in its rules, each combination once.
+func compile(want Policy, version uint32) (p bpf.SwitchPolicy, set ruleSet) {
+	set = make(ruleSet)
+	for _, r := range want.Rules {
+		set[r] = true
+	}
+	p = bpf.SwitchPolicy{Id: version, Mode: uint32(want.Mode)}
 	shapes := make(map[bpf.SwitchShape]bool)
 	for r := range set {
 		shapes[bpf.SwitchShape{From: mask(r.From), To: mask(r.To), Port: mask(r.Port), Protocol: mask(r.Protocol)}] = true
@@ -247,7 +293,7 @@ func compile(mode Mode, set ruleSet) bpf.SwitchPolicy {
 		p.Shape[p.Shapes] = shape
 		p.Shapes++
 	}
-	return p
+	return p, set
 }
 
 // mask is all ones for a field that says something, 0 for "any".

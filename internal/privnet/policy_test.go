@@ -390,8 +390,8 @@ func TestPinsOfTheFormerVersion(t *testing.T) {
 	if err := a.ping(b.addr, 8, patience); err != nil {
 		t.Error(err)
 	}
-	if len(s.maps.unpinned) != 0 {
-		t.Errorf("not pinned: %v", s.maps.unpinned)
+	if d := compare(t, s); len(d.Pieces) != 0 {
+		t.Errorf("not pinned: %v", d.Pieces)
 	}
 	// Nobody has a group until Set says so; then rules find them.
 	setPolicies(t, s, Policy{Network: 1, Mode: ModeEnforce, Rules: []Rule{{From: 11, To: 22}}})

@@ -18,15 +18,17 @@ type Report struct {
 	Repaired []string // endpoints of which a part was missing or wrong
 	Removed  []string // endpoints nobody wants; the interface's name where it had no id
 	Entries  int      // table entries whose interface was gone
+	Pieces   []Piece  // of the switch itself, restored
 }
 
 // Changed says whether Set changed anything.
 func (r Report) Changed() bool {
-	return len(r.Attached)+len(r.Repaired)+len(r.Removed)+r.Entries > 0
+	return len(r.Attached)+len(r.Repaired)+len(r.Removed)+len(r.Pieces)+r.Entries > 0
 }
 
 // Set makes the switch hold exactly these endpoints: it attaches what is
-// missing, completes what is half made and removes everything else. Call it
+// missing, completes what is half made and removes everything else. What the
+// switch itself lost, a pin or its namespace's binding, it restores. Call it
 // after Open with what runs, and whenever in doubt; it takes no packet from an
 // endpoint that is right.
 //
@@ -45,11 +47,12 @@ func (s *Switch) Set(ctx context.Context, endpoints []Endpoint) (Report, error) 
 	s.whole.Lock()
 	defer s.whole.Unlock()
 
+	report.Pieces, err = s.restore()
+	failed := []error{err}
 	links, err := s.hostEnds()
 	if err != nil {
-		return report, err
+		return report, errors.Join(append(failed, err)...)
 	}
-	var failed []error
 	// Removals come first, so that an address can change hands.
 	var leaving []netlink.Link
 	for _, link := range links {

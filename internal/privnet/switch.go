@@ -45,6 +45,7 @@ type Config struct {
 // Switch is the private network of a node. Its methods may be called
 // concurrently. One process owns a switch at a time; the caller sees to that.
 type Switch struct {
+	cfg     Config
 	log     *slog.Logger
 	ns      netns.NsHandle
 	links   *netlink.Handle // in the switch namespace
@@ -60,9 +61,11 @@ type Switch struct {
 
 	// claims guards members: that an address is taken and by whom.
 	claims sync.Mutex
-	// policing guards policies and rules; switched is when a network last
-	// got a new version of its rules.
+	// policing guards policies and rules, in the tables and here: policies is
+	// what they should say, nil until SetPolicies was called; switched is when
+	// a network last got a new version of its rules.
 	policing sync.Mutex
+	policies map[uint32]Policy
 	switched time.Time
 	version  uint32 // of the rules made last
 	// index is the host end of each endpoint we know, also after its link
@@ -100,8 +103,12 @@ func Open(cfg Config) (_ *Switch, err error) {
 	if err := s.load(pins, cfg); err != nil {
 		return nil, err
 	}
+	lost := namespaceLost(cfg.Netns, pins)
 	if s.ns, err = openNamespace(cfg.Netns); err != nil {
 		return nil, err
+	}
+	if lost {
+		s.log.Warn("Repaired the switch", "where", cfg.Netns, "what", "the switch namespace was gone with every interface in it; a new one was made")
 	}
 	if s.links, err = handleAt(s.ns); err != nil {
 		return nil, err
@@ -109,7 +116,7 @@ func Open(cfg Config) (_ *Switch, err error) {
 	if err := s.takeOver(); err != nil {
 		return nil, err
 	}
-	if err := s.maps.pin(); err != nil {
+	if err := s.maps.pin(pins); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -160,7 +167,7 @@ func newSwitch(cfg *Config) (*Switch, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Switch{log: cfg.Log, ns: netns.None(), seed: maphash.MakeSeed()}, nil
+	return &Switch{cfg: *cfg, log: cfg.Log, ns: netns.None(), seed: maphash.MakeSeed()}, nil
 }
 
 // load opens the tables and loads the program with them.
@@ -180,7 +187,7 @@ func (s *Switch) load(pins string, cfg Config) error {
 			return fmt.Errorf("cannot load the switch's program without policies and flows: %w", err)
 		}
 	}
-	if s.maps, err = openTables(pins, spec.Maps); err != nil {
+	if s.maps, err = openTables(pins, spec.Maps, tablesHeld(cfg.Netns, spec.Maps), s.log); err != nil {
 		return err
 	}
 	tables := make(map[string]*ebpf.Map)

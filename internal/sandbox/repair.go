@@ -229,6 +229,9 @@ func (p *pass) private() error {
 	for _, id := range report.Removed {
 		p.report.Removed = append(p.report.Removed, Finding{id, privnet.Interface, "no container has this interface"})
 	}
+	for _, piece := range report.Pieces {
+		p.report.Repaired = append(p.report.Repaired, Finding{"", piece.Where, piece.What})
+	}
 	if report.Entries > 0 {
 		p.report.Removed = append(p.report.Removed, Finding{"", "switch", fmt.Sprintf("%d entries of interfaces that are gone", report.Entries)})
 	}

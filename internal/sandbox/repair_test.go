@@ -89,6 +89,10 @@ func TestWhatIsBrokenIsRepairedWhileTrafficGoesOn(t *testing.T) {
 		{"a removed private route", a.NetnsPath, "ip route del 10.240.0.0/22", private, false},
 		{"a private interface that is down", b.NetnsPath, "ip link set pn0 down", private, false},
 		{"a wrong setting", b.NetnsPath, "echo 0 > /proc/sys/net/ipv4/conf/all/arp_ignore", leak, true},
+		{"a lost pin of the switch", m.lab.Server().Path(), "rm " + filepath.Join(m.lab.BPFFS(), "privnet", "pn_members"), nil, false},
+		{"no BPF file system", m.lab.Server().Path(), "umount -l " + m.lab.BPFFS(), nil, false},
+		{"a switch namespace that is not bound", m.lab.Server().Path(), "umount -l " + switchNS + "; rm " + switchNS, nil, false},
+		{"a setting of the switch", switchNS, "echo 1 > /proc/sys/net/ipv4/ip_forward", nil, false},
 		{"no loopback and IPv6", b.NetnsPath, "ip link set lo down; echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6", nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -111,9 +115,17 @@ func TestWhatIsBrokenIsRepairedWhileTrafficGoesOn(t *testing.T) {
 			m.wantHealthy("a", "b", "c")
 		})
 	}
-	if log := m.log.String(); !strings.Contains(log, "level=WARN msg=\"Repaired a container's network\" container=b") {
-		t.Errorf("the log does not name repairs:\n%s", log)
+	m.t = t
+	log := m.log.String()
+	for _, line := range []string{"\"Repaired a container's network\" container=b", "\"Repaired the switch\" where=" + switchNS} {
+		if !strings.Contains(log, "level=WARN msg="+line) {
+			t.Errorf("the log does not name %s:\n%s", line, log)
+		}
 	}
+	m.open() // with what was made anew
+	m.restore("a", "b", "c")
+	m.wantAnswer(a.NetnsPath, "", b.PrivateAddr.String()+":8080", "b")
+	m.wantHealthy("a", "b", "c")
 }
 
 // ofContainer leaves out entries of the switch whose interface was removed.

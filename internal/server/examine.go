@@ -113,7 +113,11 @@ func examineNetworks(cfg Config, now time.Time) (string, error) {
 	case state.Error != "":
 		return "", fmt.Errorf("the last look at the networks (%v ago) could not be finished: %s", ago, state.Error)
 	}
-	return fmt.Sprintf("as they should be %v ago, %d repairs since the server's start", ago, state.Repairs), nil
+	found := fmt.Sprintf("as they should be %v ago, %d repairs since the server's start", ago, state.Repairs)
+	if last := state.LastRepair; last != nil {
+		found += fmt.Sprintf(", the last %v ago: %s: %s", now.Sub(last.At).Round(time.Second), last.Where, last.What)
+	}
+	return found, nil
 }
 
 // examineEngine asks containerd, which decides about starts and stops.

@@ -68,6 +68,7 @@ func TestExamineNetworks(t *testing.T) {
 	}
 	for _, tt := range []struct{ state, found, wrong string }{
 		{`{"repairs": 3}`, "3 repairs", ""},
+		{`{"last_repair": {"where": "/run/x", "what": "it was gone"}}`, "ago: /run/x: it was gone", ""},
 		{`{"refused": [{}]}`, "", "--accept-removal"},
 		{`{"refused_workloads": ["one"]}`, "", "1 of workloads"},
 		{`{"failed": [{}, {}]}`, "", "2 containers could not be repaired"},

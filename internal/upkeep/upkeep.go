@@ -59,6 +59,15 @@ type State struct {
 	// Repairs and Looks count since the server started.
 	Repairs int `json:"repairs"`
 	Looks   int `json:"looks"`
+	// LastRepair is something of the last look that repaired or removed
+	// anything, nil before.
+	LastRepair *Repair `json:"last_repair"`
+}
+
+// Repair is something that was put right.
+type Repair struct {
+	At time.Time `json:"at"`
+	sandbox.Finding
 }
 
 // Healthy reports whether everything is as it should be now.
@@ -115,7 +124,11 @@ func (u *Upkeep) Look(ctx context.Context) State {
 		return before // cut off: it says nothing
 	}
 	s.At, s.Took, s.Looks = time.Now().UTC(), time.Since(began), before.Looks+1
-	s.Repairs = before.Repairs + len(s.Repaired) + len(s.Removed)
+	done := slices.Concat(s.Repaired, s.Removed)
+	s.Repairs, s.LastRepair = before.Repairs+len(done), before.LastRepair
+	if len(done) > 0 {
+		s.LastRepair = &Repair{s.At, done[0]}
+	}
 	if err != nil {
 		s.Error = err.Error()
 	}

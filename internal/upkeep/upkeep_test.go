@@ -84,6 +84,25 @@ func TestARefusalIsToldOnceAndStandsInTheState(t *testing.T) {
 	}
 }
 
+func TestTheLastRepairIsRemembered(t *testing.T) {
+	p, cfg := newPlan(t)
+	u := New(cfg)
+	if s := u.Look(t.Context()); s.LastRepair != nil {
+		t.Errorf("before any: %+v", s.LastRepair)
+	}
+	lost := sandbox.Finding{Where: "/run/atoll/bpf/privnet/pn_ports", What: "the table was not pinned any more"}
+	p.report.Repaired = []sandbox.Finding{lost}
+	then := u.Look(t.Context()).At
+	p.report.Repaired = nil
+	if s := u.Look(t.Context()); s.LastRepair == nil || s.LastRepair.Finding != lost || !s.LastRepair.At.Equal(then) {
+		t.Errorf("afterwards: %+v, want %+v at %v", s.LastRepair, lost, then)
+	}
+	p.report.Removed = []sandbox.Finding{{Container: "stray"}}
+	if s := u.Look(t.Context()); s.LastRepair.Container != "stray" || s.Repairs != 2 {
+		t.Errorf("after a removal: %+v", s)
+	}
+}
+
 func TestWorkloadsAreAskedForWhereTheyMatter(t *testing.T) {
 	p, cfg := newPlan(t)
 	p.workloads = []string{"w"}
