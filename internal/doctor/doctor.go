@@ -15,8 +15,7 @@ type Check struct {
 	Name string
 	// Run returns what it found when all is in order ("" when there is nothing
 	// to tell), else an error that says what is wrong and what to do. An error
-	// made by Warn means that Atoll works all the same, for now or for the
-	// most part.
+	// made by Warn means that Atoll works all the same, or for the most part.
 	Run func(ctx context.Context) (found string, err error)
 }
 

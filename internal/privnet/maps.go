@@ -51,8 +51,9 @@ func (t *tables) all() map[string]**ebpf.Map {
 }
 
 // openTables opens the pinned maps in dir, or else those that the ports use,
-// and makes those that are missing. A map of another size is copied into a new one, which is not pinned yet: the
-// programs in use still hold the old one. Call pin when they no longer do.
+// and makes those that are missing. A map of another size is copied into a new
+// one, which is not pinned yet: the programs in use still hold the old one.
+// Call pin when they no longer do.
 func openTables(dir string, specs map[string]*ebpf.MapSpec, held heldTables, log *slog.Logger) (_ *tables, err error) {
 	t := &tables{}
 	defer func() {
