@@ -31,7 +31,7 @@ type containerExtra struct {
 	// InService: it is in the names of its type and, for web, behind the
 	// router.
 	InService bool `json:"in_service"`
-	// Reason explains the states crashed and failed.
+	// Reason explains the states crashed and failed, and a start that waits.
 	Reason   string         `json:"reason"`
 	Restarts int            `json:"restarts"`
 	RetryAt  *time.Time     `json:"retry_at"`

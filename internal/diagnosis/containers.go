@@ -108,6 +108,9 @@ func (v *visit) notReady() string {
 func state(i platform.Instance) string {
 	switch i.State {
 	case platform.InstanceStarting:
+		if i.Reason != "" {
+			return "it waits (" + i.Reason + ")"
+		}
 		return "it has not started yet"
 	case platform.InstanceCrashed, platform.InstanceFailed:
 		text := "it crashed"

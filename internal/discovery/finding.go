@@ -33,6 +33,9 @@ func Explain(inst platform.Instance) string {
 func Find(inst platform.Instance) (Finding, bool) {
 	switch inst.State {
 	case platform.InstanceStarting:
+		if inst.Reason != "" {
+			return Finding{inst.Label() + " waits: " + inst.Reason, "It starts by itself as soon as there is room"}, true
+		}
 		return Finding{inst.Label() + " has not started yet", "Look at the start command and the machine's load"}, true
 	case platform.InstanceCrashed, platform.InstanceFailed:
 		return Finding{inst.Label() + " does not run: " + reason(inst), "Its last lines are in the app's logs"}, true

@@ -41,6 +41,7 @@ func TestExplain(t *testing.T) {
 		{"stuck", running("web", socket("tcp", "0.0.0.0:8080")),
 			"web-1 listens on 0.0.0.0:8080 but accepts no connection. The program seems to be stuck: see what it logs while it starts."},
 		{"ready", isReady, ""},
+		{"waiting", in(platform.InstanceStarting, "the network is full"), "web-1 waits: the network is full. It starts by itself as soon as there is room."},
 		{"starting", in(platform.InstanceStarting, ""), "web-1 has not started yet. Look at the start command and the machine's load."},
 		{"crashed", in(platform.InstanceCrashed, "it exited with code 3"), "web-1 does not run: it exited with code 3. Its last lines are in the app's logs."},
 		{"failed without words", in(platform.InstanceFailed, ""), "web-1 does not run: it has failed. Its last lines are in the app's logs."},

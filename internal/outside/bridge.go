@@ -70,11 +70,11 @@ func (n *Network) leaveFormerRange() error {
 		if a.IPNet.String() == n.gatewayNet().String() {
 			continue
 		}
-		connected, err := n.hasPorts()
+		connected, err := n.countPorts()
 		if err != nil {
 			return err
 		}
-		if connected {
+		if connected > 0 {
 			return fmt.Errorf("the range of the outside network cannot change to %s while containers are connected to %s: stop them first, or start with the former range (%s has %s)", n.cfg.Prefix, n.cfg.Bridge, n.cfg.Bridge, a.IPNet)
 		}
 		n.cfg.Log.Info("Removing the address of a former range", "bridge", n.cfg.Bridge, "address", a.IPNet)
@@ -83,19 +83,6 @@ func (n *Network) leaveFormerRange() error {
 		}
 	}
 	return nil
-}
-
-func (n *Network) hasPorts() (bool, error) {
-	links, err := dump(n.links.LinkList)
-	if err != nil {
-		return false, fmt.Errorf("cannot list the interfaces: %w", err)
-	}
-	for _, l := range links {
-		if l.Attrs().MasterIndex == n.bridge {
-			return true, nil
-		}
-	}
-	return false, nil
 }
 
 // applySettings sets what the network relies on, on a thread of the node.

@@ -54,3 +54,37 @@ func Probe(cfg Config) error {
 		return n.Close()
 	})
 }
+
+// Room says how many containers the outside network has on this machine, in
+// the network namespace of the calling thread, and how many it has room for.
+// There may be no network yet.
+func Room(cfg Config) (used, room int, err error) {
+	cfg.complete()
+	n, err := here(cfg)
+	if err != nil {
+		return 0, 0, err
+	}
+	used, err = n.countPorts()
+	return used, maxPorts, errors.Join(err, n.Close())
+}
+
+func (n *Network) countPorts() (int, error) {
+	bridge, err := n.links.LinkByName(n.cfg.Bridge)
+	if isMissing(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("cannot look at the bridge %s: %w", n.cfg.Bridge, err)
+	}
+	links, err := dump(n.links.LinkList)
+	if err != nil {
+		return 0, fmt.Errorf("cannot list the interfaces: %w", err)
+	}
+	ports := 0
+	for _, l := range links {
+		if l.Attrs().MasterIndex == bridge.Attrs().Index {
+			ports++
+		}
+	}
+	return ports, nil
+}

@@ -20,6 +20,10 @@ import (
 	"github.com/atollhq/atoll/internal/namespace"
 )
 
+// maxPorts is how many ports a bridge of Linux has room for (BR_MAX_PORTS in
+// net/bridge/br_private.h, of which number 0 is not used).
+const maxPorts = 1023
+
 // portPrefix begins the names of host ends; the rules match it.
 const portPrefix = "ato-"
 
@@ -94,7 +98,11 @@ func (n *Network) pair(ns netns.NsHandle, e Endpoint) error {
 		LinkAttrs: netlink.LinkAttrs{Name: hostEnd(e.ID), MTU: n.cfg.MTU, MasterIndex: n.bridge},
 		PeerName:  Interface, PeerHardwareAddr: hardwareAddr(e.Addr), PeerMTU: uint32(n.cfg.MTU), PeerNamespace: netlink.NsFd(int(ns)),
 	}
-	if err := n.links.LinkAdd(veth); err != nil {
+	err := n.links.LinkAdd(veth)
+	if errors.Is(err, unix.EXFULL) {
+		return &FullError{reason: fmt.Sprintf("this machine has no room for another container: the bridge %s has its %d ports in use; scale down, or use another machine", n.cfg.Bridge, maxPorts)}
+	}
+	if err != nil {
 		return fmt.Errorf("cannot make its interface: %w", err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package outside_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -30,6 +31,49 @@ func (r *rig) tracked(source string) (flows []string) {
 		return err
 	})
 	return flows
+}
+
+// A bridge has 1023 ports. One container more is refused with a sentence, and
+// leaves nothing.
+func TestAttachToAFullBridge(t *testing.T) {
+	lab.NeedRoot(t)
+	r := newRig(t)
+	r.attach("first", "172.17.0.2", 0)
+	const others = 1022
+	r.run(r.node(), fmt.Sprintf(`for i in $(seq 1 2 %d); do
+		echo "link add filler$i type veth peer name filler$((i+1))"
+		echo "link set filler$i master atoll0"; echo "link set filler$((i+1)) master atoll0"
+	done | ip -batch -`, others))
+	room := func(want int) {
+		t.Helper()
+		r.in(r.node(), func() error {
+			used, room, err := outside.Room(outside.Config{})
+			if err == nil && (used != want || room != 1023) {
+				t.Errorf("%d of %d ports are in use, want %d of 1023", used, room, want)
+			}
+			return err
+		})
+	}
+	room(1023)
+	state := func() string {
+		return r.run(r.node(), "ip -o link show type veth | grep -c .; nft list set bridge atoll_outside ports")
+	}
+	before := state()
+	e := r.endpoint("last", "172.17.0.3", 0)
+	var full *outside.FullError
+	if err := r.net.Attach(t.Context(), e); !errors.As(err, &full) || full.Next != 0 || !strings.Contains(err.Error(), "1023 ports") {
+		t.Fatalf("error is %v, want a FullError that says why", err)
+	}
+	if after := state(); after != before {
+		t.Errorf("it changed from\n%s\nto\n%s", before, after)
+	}
+	if err := r.net.Detach(t.Context(), "first"); err != nil {
+		t.Fatal(err)
+	}
+	room(1022)
+	if err := r.net.Attach(t.Context(), e); err != nil {
+		t.Errorf("there is room again, but: %v", err)
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {

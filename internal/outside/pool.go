@@ -2,7 +2,6 @@ package outside
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -13,8 +12,16 @@ import (
 // so that connections and look-ups under way forget its last holder.
 const MinRest = 60 * time.Second
 
-// ErrExhausted says that the range has no address to give at present.
-var ErrExhausted = errors.New("the outside network has no free address")
+// FullError says that there is no room for one more container; its text tells
+// why and what to do.
+type FullError struct {
+	// Next is how long it takes until the next address has rested; 0 when that
+	// is not what is waited for.
+	Next   time.Duration
+	reason string
+}
+
+func (e *FullError) Error() string { return e.reason }
 
 // Pool hands out the addresses of a range. It keeps no state outside the
 // process: at start, reserve what runs already. It is safe for concurrent
@@ -44,7 +51,8 @@ func NewPool(prefix netip.Prefix, now func() time.Time) *Pool {
 	return &Pool{first: first, last: number(last(prefix)) - 1, now: now, used: map[uint32]bool{}, next: first}
 }
 
-// Allocate takes an address nobody has. ErrExhausted when there is none.
+// Allocate takes an address nobody has. The error is a *FullError when there is
+// none.
 func (p *Pool) Allocate() (netip.Addr, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -62,8 +70,11 @@ func (p *Pool) Allocate() (netip.Addr, error) {
 			return address(r.addr), nil
 		}
 	}
-	return netip.Addr{}, fmt.Errorf("%w: %d are in use, %d were freed less than %v ago; try again in a minute, or set a larger range with --outside-prefix",
-		ErrExhausted, len(p.used), len(p.rested), MinRest)
+	full := &FullError{reason: fmt.Sprintf("the outside network has no free address: %d are in use, %d were freed less than %v ago; set a larger range with --outside-prefix", len(p.used), len(p.rested), MinRest)}
+	if len(p.rested) > 0 {
+		full.Next = MinRest - p.now().Sub(p.rested[0].since)
+	}
+	return netip.Addr{}, full
 }
 
 // Reserve takes this very address, which a container has already.
@@ -87,13 +98,24 @@ func (p *Pool) Reserve(addr netip.Addr) error {
 	return nil
 }
 
-// Release gives an address back. Releasing one that nobody has does nothing.
+// Release gives an address back, which rests then. Releasing one that nobody
+// has does nothing.
 func (p *Pool) Release(addr netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := number(addr); p.used[n] {
 		delete(p.used, n)
 		p.rested = append(p.rested, rested{n, p.now()})
+	}
+}
+
+// Return is Release for an address that nobody came to know: it need not rest.
+func (p *Pool) Return(addr netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := number(addr); p.used[n] {
+		delete(p.used, n)
+		p.next = min(p.next, n)
 	}
 }
 

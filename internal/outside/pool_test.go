@@ -22,16 +22,23 @@ func TestPoolHandsOutEveryAddressOnceAndLetsThemRest(t *testing.T) {
 			t.Fatalf("got %v, %v; want %s", got, err, want)
 		}
 	}
-	if _, err := p.Allocate(); !errors.Is(err, ErrExhausted) {
+	var full *FullError
+	if _, err := p.Allocate(); !errors.As(err, &full) || full.Next != 0 {
 		t.Fatalf("error is %v", err)
+	}
+	unseen := netip.MustParseAddr("172.17.0.3")
+	p.Return(unseen)
+	p.Return(unseen)
+	if got, err := p.Allocate(); err != nil || got != unseen {
+		t.Fatalf("got %v, %v; want %v, which nobody had", got, err, unseen)
 	}
 	p.Release(netip.MustParseAddr("172.17.0.5"))
 	now = now.Add(time.Second)
 	p.Release(taken)
 	p.Release(taken)
 	now = now.Add(MinRest - time.Second - 1)
-	if a, err := p.Allocate(); err == nil {
-		t.Fatalf("%v was handed out before it rested", a)
+	if a, err := p.Allocate(); !errors.As(err, &full) || full.Next != 1 {
+		t.Fatalf("%v, %v: an address was handed out before it rested, or it is not known when the next is free", a, err)
 	}
 	now = now.Add(time.Second + 1)
 	for _, want := range []string{"172.17.0.5", "172.17.0.4"} {

@@ -11,7 +11,8 @@ type InstanceState string
 
 // The states of an instance. An instance that is gone is not in the roster.
 const (
-	// InstanceStarting: created, its process does not run yet.
+	// InstanceStarting: created, its process does not run yet. With a Reason,
+	// it waits for room and is tried again at RetryAt.
 	InstanceStarting InstanceState = "starting"
 	// InstanceRunning: its process runs (ready or not).
 	InstanceRunning InstanceState = "running"
@@ -50,7 +51,7 @@ type Instance struct {
 	// Active mirrors the workload: in service or waiting for the switch.
 	Active bool
 	State  InstanceState
-	// Reason explains crashed and failed in words.
+	// Reason explains crashed, failed and a start that waits in words.
 	Reason string
 	// PrivateAddr is on pn0, OutsideAddr on eth0; invalid while unknown.
 	PrivateAddr netip.Addr

@@ -1,7 +1,6 @@
 package privnet
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -23,9 +22,22 @@ const Capacity = 1022
 // to forget its last holder.
 const MinRest = 60 * time.Second
 
-// ErrExhausted says that a network has no address to give. The error it comes
-// wrapped in tells why and what to do.
-var ErrExhausted = errors.New("private network is full")
+// FullError says that a network has no address to give; its text tells why and
+// what to do.
+type FullError struct {
+	Usage
+	// Next is how long it takes until the next address has rested; 0 when none
+	// rests.
+	Next time.Duration
+}
+
+func (e *FullError) Error() string {
+	if e.Next == 0 {
+		return fmt.Sprintf("private network is full: all %d addresses are in use; scale down or remove a process type of this project, or move an app to another project", Capacity)
+	}
+	return fmt.Sprintf("private network is full: %d addresses are in use and %d were released less than %v ago; the next is free in %v",
+		e.Used, e.Resting, MinRest, max(e.Next.Round(time.Second), time.Second))
+}
 
 // Pool hands out the addresses of the networks of a node. It keeps no state
 // outside the process: at start, reserve what runs already. Safe for
@@ -46,8 +58,8 @@ func NewPool(now func() time.Time) *Pool {
 	return &Pool{now: now, networks: make(map[uint32]*addresses)}
 }
 
-// Allocate takes an address of the network that nobody has. The error is
-// ErrExhausted when there is none.
+// Allocate takes an address of the network that nobody has. The error is a
+// *FullError when there is none.
 func (p *Pool) Allocate(network uint32) (netip.Addr, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,7 +81,8 @@ func (p *Pool) Reserve(network uint32, addr netip.Addr) error {
 	return p.network(network).reserve(index(addr))
 }
 
-// Release gives an address back. Releasing one that nobody has does nothing.
+// Release gives an address back, which rests then. Releasing one that nobody
+// has does nothing.
 func (p *Pool) Release(network uint32, addr netip.Addr) {
 	if !assignable(addr) {
 		return
@@ -77,6 +90,16 @@ func (p *Pool) Release(network uint32, addr netip.Addr) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.network(network).release(index(addr), p.now())
+}
+
+// Return is Release for an address that nobody came to know: it need not rest.
+func (p *Pool) Return(network uint32, addr netip.Addr) {
+	if !assignable(addr) {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.network(network).giveBack(index(addr))
 }
 
 // Used returns the addresses in use in a network, in order.
@@ -163,13 +186,11 @@ func (a *addresses) take(now time.Time) (int, error) {
 		a.hold(n)
 		return n, nil
 	}
-	if len(a.freed) == 0 {
-		return 0, fmt.Errorf("%w: all %d addresses are in use; scale down or remove a process type of this project, or move an app to another project",
-			ErrExhausted, Capacity)
+	full := &FullError{Usage: Usage{Used: a.count, Resting: len(a.freed)}}
+	if len(a.freed) > 0 {
+		full.Next = MinRest - now.Sub(a.freed[0].at)
 	}
-	wait := MinRest - now.Sub(a.freed[0].at)
-	return 0, fmt.Errorf("%w: %d addresses are in use and %d were released less than %v ago; try again in %v, or scale down",
-		ErrExhausted, a.count, len(a.freed), MinRest, wait.Round(time.Second))
+	return 0, full
 }
 
 func (a *addresses) reserve(n int) error {
@@ -203,6 +224,13 @@ func (a *addresses) release(n int, now time.Time) {
 	a.state[n] = rested
 	a.count--
 	a.freed = append(a.freed, freedAddress{n, now})
+}
+
+func (a *addresses) giveBack(n int) {
+	if a.state[n] == inUse {
+		a.state[n] = free
+		a.count--
+	}
 }
 
 func (a *addresses) resting(now time.Time) int {

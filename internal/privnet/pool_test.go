@@ -57,7 +57,7 @@ func TestPoolHandsOutEveryAddressOnce(t *testing.T) {
 		t.Errorf("the last address was %s, want %s", want.Prev(), LastAddr)
 	}
 	_, err := p.Allocate(7)
-	if !errors.Is(err, ErrExhausted) || !strings.Contains(err.Error(), "all 1022 addresses are in use; scale down") {
+	if !errors.As(err, new(*FullError)) || !strings.Contains(err.Error(), "all 1022 addresses are in use; scale down") {
 		t.Errorf("one more: %v", err)
 	}
 	if got := allocate(t, p, 8); got != FirstAddr {
@@ -79,7 +79,8 @@ func TestPoolLetsReleasedAddressesRest(t *testing.T) {
 
 	clock.pass(MinRest - 10*time.Second - time.Nanosecond)
 	_, err := p.Allocate(1)
-	if !errors.Is(err, ErrExhausted) || !strings.Contains(err.Error(), "1020 addresses are in use and 2 were released less than 1m0s ago") {
+	var full *FullError
+	if !errors.As(err, &full) || full.Next != time.Nanosecond || !strings.Contains(err.Error(), "1020 addresses are in use and 2 were released less than 1m0s ago") {
 		t.Errorf("before the rest is over: %v", err)
 	}
 	if u := p.Usage(1); u.Used != 1020 || u.Resting != 2 {
@@ -89,12 +90,32 @@ func TestPoolLetsReleasedAddressesRest(t *testing.T) {
 	if got := allocate(t, p, 1); got != first {
 		t.Errorf("got %s, want the one released first, %s", got, first)
 	}
-	if _, err := p.Allocate(1); !errors.Is(err, ErrExhausted) {
+	if _, err := p.Allocate(1); !errors.As(err, new(*FullError)) {
 		t.Errorf("the second one has not rested: %v", err)
 	}
 	clock.pass(10 * time.Second)
 	if got := allocate(t, p, 1); got != second {
 		t.Errorf("got %s, want %s", got, second)
+	}
+}
+
+func TestPoolDoesNotLetReturnedAddressesRest(t *testing.T) {
+	p := NewPool(newClock().now)
+	for range Capacity {
+		allocate(t, p, 1)
+	}
+	back := FirstAddr.Next()
+	p.Return(1, back)
+	p.Return(1, back)
+	if u := p.Usage(1); u.Used != Capacity-1 || u.Resting != 0 {
+		t.Errorf("usage %+v", u)
+	}
+	if got := allocate(t, p, 1); got != back {
+		t.Errorf("got %s, want %s", got, back)
+	}
+	p.Return(1, netip.MustParseAddr("10.240.4.1")) // none of ours
+	if _, err := p.Allocate(1); !errors.As(err, new(*FullError)) {
+		t.Errorf("it is full again: %v", err)
 	}
 }
 

@@ -93,6 +93,9 @@ func crashMessage(inst platform.Instance) string {
 
 func lateMessage(row store.Workload, n int, inst platform.Instance, known bool) string {
 	label := platform.ContainerLabel(row.Type, n)
+	if known && inst.State == platform.InstanceStarting && inst.Reason != "" {
+		return fmt.Sprintf("%s did not start within %v: %s", label, startLimit, inst.Reason)
+	}
 	if !known || inst.StartedAt.IsZero() {
 		return fmt.Sprintf("%s did not start within %v: the machine is overloaded", label, startLimit)
 	}

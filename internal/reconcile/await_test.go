@@ -44,6 +44,12 @@ func TestCheck(t *testing.T) {
 		"one that could not be made": {instances: []platform.Instance{inst(1, nil), inst(2, func(i *platform.Instance) {
 			i.State, i.Reason = platform.InstanceFailed, "the network is full"
 		})}, message: "the network is full"},
+		"one that waits for room": {instances: []platform.Instance{inst(1, nil), inst(2, func(i *platform.Instance) {
+			i.State, i.Reason, i.StartedAt = platform.InstanceStarting, "the network is full", time.Time{}
+		})}, after: startLimit - time.Second, waiting: 1},
+		"one that waited too long for room": {instances: []platform.Instance{inst(1, nil), inst(2, func(i *platform.Instance) {
+			i.State, i.Reason, i.StartedAt = platform.InstanceStarting, "the network is full", time.Time{}
+		})}, after: startLimit, message: "web-2 did not start within 5m0s: the network is full", timeout: true},
 		"containers that never appear":                {after: startLimit, message: "did not start", timeout: true},
 		"another workload's container does not count": {instances: []platform.Instance{inst(1, nil), inst(2, func(i *platform.Instance) { i.WorkloadID = "old" })}, waiting: 1},
 	}

@@ -113,8 +113,9 @@ func New(cfg Config) (*Manager, error) {
 
 // Setup makes a sandbox and returns when it is usable. While it exists, a
 // repeated call returns the same one, with the group that is asked for; asking
-// for other connections then is an error. When a network has no address left, the error is its ErrExhausted and
-// nothing was changed. The error's text is fit for the user.
+// for other connections then is an error. When a network has no room for one
+// more, the error is its FullError and nothing was changed. The error's text is
+// fit for the user.
 func (m *Manager) Setup(ctx context.Context, r Request) (Sandbox, error) {
 	m.whole.RLock()
 	defer m.whole.RUnlock()
@@ -138,7 +139,7 @@ func (m *Manager) Setup(ctx context.Context, r Request) (Sandbox, error) {
 		return Sandbox{}, err
 	}
 	if err := m.make(ctx, s); err != nil {
-		return Sandbox{}, errors.Join(err, m.remove(context.WithoutCancel(ctx), s))
+		return Sandbox{}, errors.Join(err, m.undo(context.WithoutCancel(ctx), s))
 	}
 	m.mu.Lock()
 	m.sandboxes[s.InstanceID] = s
@@ -244,11 +245,21 @@ func (m *Manager) allocate(r Request) (Sandbox, error) {
 	}
 	if r.Outside {
 		if s.OutsideAddr, err = m.outsideAddrs.Allocate(); err != nil {
-			m.release(s)
+			m.giveBack(s)
 			return s, err
 		}
 	}
 	return s, nil
+}
+
+// giveBack is release for addresses that no container had.
+func (m *Manager) giveBack(s Sandbox) {
+	if s.PrivateAddr.IsValid() {
+		m.privateAddrs.Return(s.Network.Key, s.PrivateAddr)
+	}
+	if s.OutsideAddr.IsValid() {
+		m.outsideAddrs.Return(s.OutsideAddr)
+	}
 }
 
 func (m *Manager) release(s Sandbox) {
@@ -283,6 +294,23 @@ func (m *Manager) make(ctx context.Context, s Sandbox) error {
 
 // remove removes whatever there is of a sandbox, the note last.
 func (m *Manager) remove(ctx context.Context, s Sandbox) error {
+	if err := m.disconnect(ctx, s); err != nil {
+		return err
+	}
+	m.release(s)
+	return m.removeNote(s.InstanceID)
+}
+
+// undo is remove for a sandbox that could not be made.
+func (m *Manager) undo(ctx context.Context, s Sandbox) error {
+	if err := m.disconnect(ctx, s); err != nil {
+		return err
+	}
+	m.giveBack(s)
+	return m.removeNote(s.InstanceID)
+}
+
+func (m *Manager) disconnect(ctx context.Context, s Sandbox) error {
 	err := errors.Join(
 		m.cfg.Private.Detach(ctx, s.InstanceID),
 		m.cfg.Outside.Detach(ctx, s.InstanceID),
@@ -291,8 +319,7 @@ func (m *Manager) remove(ctx context.Context, s Sandbox) error {
 	if err != nil {
 		return fmt.Errorf("cannot remove the network of container %s: %w", s.InstanceID, err)
 	}
-	m.release(s)
-	return m.removeNote(s.InstanceID)
+	return nil
 }
 
 func outsideEndpoint(s Sandbox) outside.Endpoint {

@@ -36,8 +36,8 @@ func TestExhaustionIsAClearErrorThatChangesNothing(t *testing.T) {
 	before := state()
 	m.on(func() error {
 		s, err := m.manager.Setup(t.Context(), request("f", 1, 0))
-		if !errors.Is(err, outside.ErrExhausted) || !strings.Contains(err.Error(), "--outside-prefix") || s != (sandbox.Sandbox{}) {
-			t.Errorf("%+v, %v; want ErrExhausted that says what to do", s, err)
+		if !errors.As(err, new(*outside.FullError)) || !strings.Contains(err.Error(), "--outside-prefix") || s != (sandbox.Sandbox{}) {
+			t.Errorf("%+v, %v; want a FullError that says what to do", s, err)
 		}
 		return nil
 	})
@@ -47,8 +47,7 @@ func TestExhaustionIsAClearErrorThatChangesNothing(t *testing.T) {
 	// Tried again and again, it does not use the other network up either.
 	m.on(func() error {
 		for range privnet.Capacity + 10 {
-			now = now.Add(2 * privnet.MinRest)
-			if _, err := m.manager.Setup(t.Context(), request("f", 1, 0)); !errors.Is(err, outside.ErrExhausted) {
+			if _, err := m.manager.Setup(t.Context(), request("f", 1, 0)); !errors.As(err, new(*outside.FullError)) {
 				return fmt.Errorf("the outside network is full, but: %w", err)
 			}
 		}
@@ -58,7 +57,7 @@ func TestExhaustionIsAClearErrorThatChangesNothing(t *testing.T) {
 	// One that is removed makes room, once its addresses have rested.
 	m.on(func() error { return m.manager.Teardown(t.Context(), "c") })
 	m.on(func() error {
-		if _, err := m.manager.Setup(t.Context(), request("f", 1, 0)); !errors.Is(err, outside.ErrExhausted) {
+		if _, err := m.manager.Setup(t.Context(), request("f", 1, 0)); !errors.As(err, new(*outside.FullError)) {
 			t.Errorf("an address was given away without rest (%v)", err)
 		}
 		now = now.Add(2 * outside.MinRest)

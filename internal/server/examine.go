@@ -33,6 +33,7 @@ func Examination(cfg Config) []doctor.Check {
 	checks := append(required(cfg, running),
 		doctor.Check{Name: "private range", Run: privateRange},
 		doctor.Settings(outside.DefaultBridge, running != 0),
+		doctor.Check{Name: "room", Run: examineRoom},
 		doctor.Forwarding(cfg.bridge()),
 		doctor.Upstreams(upstreams),
 		doctor.PathMTU(upstreams, mtu, "outside_mtu"),
@@ -64,6 +65,18 @@ func privateRange(context.Context) (string, error) {
 		return "", doctor.Warn("private networks use %s: containers cannot reach hosts of %s; give hosts that apps need other addresses", platform.NetworkPrefix, strings.Join(hidden, ", nor of "))
 	}
 	return platform.NetworkPrefix.String() + " means nothing else here", nil
+}
+
+// examineRoom warns before the machine cannot take more containers.
+func examineRoom(context.Context) (string, error) {
+	used, room, err := outside.Room(outside.Config{})
+	if err != nil {
+		return "", err
+	}
+	if used*100 >= room*80 {
+		return "", doctor.Warn("%d of the %d containers that this machine has room for are here: when it is full, starts fail; scale down, or use another machine", used, room)
+	}
+	return fmt.Sprintf("%d of %d containers", used, room), nil
 }
 
 // examineServer looks at the server of this configuration, which has the

@@ -101,7 +101,20 @@ type containerNetwork struct {
 // Setup makes a container's sandbox.
 func (c containerNetwork) Setup(ctx context.Context, r containerd.Request) (containerd.Sandbox, error) {
 	s, err := c.Manager.Setup(ctx, sandboxRequest(r))
-	return containerd.Sandbox{NetnsPath: s.NetnsPath, PrivateAddr: s.PrivateAddr, OutsideAddr: s.OutsideAddr}, err
+	return containerd.Sandbox{NetnsPath: s.NetnsPath, PrivateAddr: s.PrivateAddr, OutsideAddr: s.OutsideAddr}, noRoom(err)
+}
+
+// noRoom tells the engine when a network is full.
+func noRoom(err error) error {
+	var private *privnet.FullError
+	var out *outside.FullError
+	switch {
+	case errors.As(err, &private):
+		return &containerd.NoRoomError{Err: err, Private: true, In: private.Next}
+	case errors.As(err, &out):
+		return &containerd.NoRoomError{Err: err, In: out.Next}
+	}
+	return err
 }
 
 // Restore keeps the sandboxes of the containers there are and removes others.

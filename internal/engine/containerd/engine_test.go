@@ -65,6 +65,9 @@ func workload(command string, numbers ...int) platform.Workload {
 func TestAdapter(t *testing.T) {
 	m := newMachine(t)
 	t.Run("a full network is reported and tried again", func(t *testing.T) { testNetworkFull(t, m) })
+	t.Run("a start waits for room that others make", func(t *testing.T) { testRoom(t, m) })
+	t.Run("a start waits until there is room again", func(t *testing.T) { testRoomLater(t, m) })
+	t.Run("a job waits for room", func(t *testing.T) { testRoomForJob(t, m) })
 	t.Run("a group reaches containers that run", func(t *testing.T) { testRegroup(t, m) })
 	t.Run("the cgroup has the limits", func(t *testing.T) { testCgroup(t, m) })
 	t.Run("a container whose shim is killed starts again", func(t *testing.T) { testShimKilled(t, m) })

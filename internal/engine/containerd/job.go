@@ -112,7 +112,7 @@ func (e *Engine) createJob(ctx context.Context, j engine.Job) error {
 	}
 	var sandbox Sandbox
 	if j.Outside {
-		if sandbox, err = e.cfg.Network.Setup(ctx, Request{InstanceID: j.ID, Outside: true}); err != nil {
+		if sandbox, err = e.setupJob(ctx, Request{InstanceID: j.ID, Outside: true}); err != nil {
 			return fmt.Errorf("cannot connect the job to the outside: %w", err)
 		}
 	}

@@ -181,6 +181,10 @@ func (k *keeper) crashed(ctx context.Context, end ending) {
 // failed records that the container could not be started. One that runs once
 // is not tried again: nobody knows how far it came.
 func (k *keeper) failed(err error) {
+	if delay, later := k.e.roomIn(err, k.record().request()); later {
+		k.wait(err, delay)
+		return
+	}
 	if k.once() {
 		k.mu.Lock()
 		k.done = true
@@ -199,6 +203,16 @@ func (k *keeper) failed(err error) {
 		i.RetryAt = time.Now().Add(delay).UTC()
 	})
 	k.e.log.Error("cannot start a container", "container", k.label(), "id", k.id, "error", err, "retry in", delay)
+}
+
+// wait records that the container starts when there is room. Nothing was made
+// for it yet.
+func (k *keeper) wait(err error, delay time.Duration) {
+	k.publish(func(i *platform.Instance) {
+		i.State, i.Reason, i.StartedAt = platform.InstanceStarting, err.Error(), time.Time{}
+		i.RetryAt = time.Now().Add(delay).UTC()
+	})
+	k.e.log.Info("a container waits for room", "container", k.label(), "id", k.id, "reason", err, "retry in", delay)
 }
 
 // withJitter adds up to a quarter, so that what ended together does not

@@ -12,7 +12,8 @@ type Network interface {
 	// Setup makes the network namespace of a container with its interfaces
 	// and returns when it is usable. While the sandbox exists a repeated call
 	// returns the same one, with the Group that is asked for. The error's text
-	// is shown to the user as the reason why the container cannot start.
+	// is shown to the user as the reason why the container cannot start; it is
+	// a *NoRoomError when there is no room.
 	Setup(ctx context.Context, r Request) (Sandbox, error)
 
 	// Teardown removes what Setup made. An unknown id is no error.

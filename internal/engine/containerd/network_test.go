@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -29,8 +30,13 @@ type islands struct {
 	// groups are those that Setup was asked for last.
 	groups map[string]uint32
 	next   netip.Addr
-	// full makes Setup fail; refused counts how often it did.
+	// full makes Setup fail, and so does having as many sandboxes as room (0
+	// is no limit); refused counts how often it did. private and in are said
+	// of the latter.
 	full    bool
+	room    int
+	private bool
+	in      time.Duration
 	refused int
 }
 
@@ -48,6 +54,10 @@ func (n *islands) Setup(_ context.Context, r Request) (Sandbox, error) {
 	n.groups[r.InstanceID] = r.Group
 	if s, ok := n.known[r.InstanceID]; ok {
 		return s, nil
+	}
+	if n.room > 0 && len(n.known) >= n.room {
+		n.refused++
+		return Sandbox{}, &NoRoomError{Err: errors.New("every place is taken"), Private: n.private, In: n.in}
 	}
 	s := Sandbox{NetnsPath: filepath.Join(n.dir, r.InstanceID)}
 	if r.Private {
@@ -75,6 +85,13 @@ func (n *islands) refusals() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.refused
+}
+
+// makeRoom lets as many sandboxes exist.
+func (n *islands) makeRoom(room int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.room = room
 }
 
 func (n *islands) fill(full bool) {
