@@ -45,6 +45,7 @@ func TestCapacity(t *testing.T) {
 type filled struct {
 	*rig.Machine
 	app     rig.App
+	other   rig.App // of another project
 	prober  rig.Container
 	members int
 	empty   map[string]usage
@@ -59,6 +60,9 @@ func newFilled(t *testing.T) *filled {
 			t.Fatal(err)
 		}
 	}
+	c.other = c.App(t, c.Project(t, "capacity-other"), "capacity-other")
+	c.other.Must(t, "scale", "web:0")
+	c.other.Deploy(t, rig.Folder(t, map[string]string{"Procfile": "other: exec ./idle\n", "idle": program(t, "idle")}))
 	project := c.Project(t, "capacity")
 	prober := c.App(t, project, "capacity-prober")
 	prober.Must(t, "scale", "web:0")
@@ -234,17 +238,48 @@ func (c *filled) warning(t *testing.T) {
 
 // leave ends all members, so that what follows has the machine for itself.
 func (c *filled) leave(t *testing.T) {
+	usual := c.startOther(t, 1)
 	began := time.Now()
 	had := len(c.app.Ps(t))
 	c.app.Must(t, "scale", "idle:0", "--no-wait")
-	rig.Await(t, 5*time.Minute, "all members to be gone", func() error {
-		if left := len(c.app.Ps(t)); left > 0 {
+	c.awaitFewer(t, had)
+	c.startMeanwhile(t, usual)
+	c.awaitFewer(t, 1)
+	rig.Report(t, "capacity: end", "%d containers in %v", had, time.Since(began).Round(time.Second))
+}
+
+// awaitFewer waits until there are fewer idle members than n.
+func (c *filled) awaitFewer(t *testing.T, n int) {
+	t.Helper()
+	rig.Await(t, 5*time.Minute, fmt.Sprintf("fewer than %d members to be left", n), func() error {
+		if left := len(c.app.Ps(t)); left >= n {
 			time.Sleep(time.Second) // a look at so many is work
 			return fmt.Errorf("%d are left", left)
 		}
 		return nil
 	})
-	rig.Report(t, "capacity: end", "%d containers in %v", had, time.Since(began).Round(time.Second))
+}
+
+// startMeanwhile starts containers of another project while many are being
+// removed: they do not wait for all of them.
+func (c *filled) startMeanwhile(t *testing.T, usual time.Duration) {
+	var worst time.Duration
+	for n := 2; n <= 6; n++ {
+		worst = max(worst, c.startOther(t, n))
+	}
+	rig.Report(t, "capacity: a start while many end", "%v at most, with %d still to end; before, it took %v", worst.Round(10*time.Millisecond), len(c.app.Ps(t)), usual.Round(10*time.Millisecond))
+	if worst > 5*usual {
+		t.Errorf("a start while many end took %v, and %v before", worst, usual)
+	}
+}
+
+// startOther starts the nth container of another project and says how long
+// that took.
+func (c *filled) startOther(t *testing.T, n int) time.Duration {
+	t.Helper()
+	began := time.Now()
+	c.other.Must(t, "scale", fmt.Sprintf("other:%d", n))
+	return time.Since(began)
 }
 
 // standing is what must not change when a start is refused.

@@ -242,12 +242,17 @@ func (n *Network) configured(e Endpoint) bool {
 	return err == nil && len(n.compareInside(port, e)) == 0
 }
 
+// disconnect removes all of an endpoint. Connections go last: what is still
+// sent to the address is refused by then, and tracked no more.
 func (n *Network) disconnect(ctx context.Context, e Endpoint) error {
+	return errors.Join(n.unplug(ctx, e), n.forgetConnections(e.Addr))
+}
+
+// unplug removes an endpoint's port and pin, the port first: one without a pin
+// drops everything, but an address without a port is nobody's.
+func (n *Network) unplug(ctx context.Context, e Endpoint) error {
 	delete(n.endpoints, e.ID)
-	// The port first: one without a pin drops everything, but an address
-	// without a port is nobody's. Connections last: what is still sent to the
-	// address is refused by then, and tracked no more.
-	return errors.Join(n.deleteLink(hostEnd(e.ID)), n.forget(ctx, e), n.forgetConnections(e.Addr))
+	return errors.Join(n.deleteLink(hostEnd(e.ID)), n.forget(ctx, e))
 }
 
 // removeStrays deletes host ends that nobody wants.

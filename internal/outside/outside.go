@@ -188,15 +188,20 @@ func (n *Network) Attach(ctx context.Context, e Endpoint) error {
 	return nil
 }
 
-// Detach disconnects a container. An unknown id is no error.
+// Detach disconnects a container. An unknown id is no error. Until it returns,
+// the address must not be given to another container.
 func (n *Network) Detach(ctx context.Context, id string) error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	e, ok := n.endpoints[id]
 	if !ok {
+		defer n.mu.Unlock()
 		return n.deleteLink(hostEnd(id))
 	}
-	return n.disconnect(ctx, e)
+	err := n.unplug(ctx, e)
+	n.mu.Unlock()
+	// Looking through all tracked connections takes long, and others who come
+	// and go need not wait for it.
+	return errors.Join(err, n.forgetConnections(e.Addr))
 }
 
 // List returns the endpoints, by address.

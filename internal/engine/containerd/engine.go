@@ -61,6 +61,10 @@ const (
 	// startsAtOnce bounds how many containers are created at the same time;
 	// more would only make each of them slower.
 	startsAtOnce = 8
+	// removalsAtOnce bounds how many are removed at the same time. Nobody
+	// waits for that, but starts would have to, behind all of them, when a
+	// large app goes.
+	removalsAtOnce = 3
 	// callTime bounds every single piece of work with containerd. A call
 	// waits that long for a containerd that is being restarted.
 	callTime = 60 * time.Second
@@ -78,7 +82,8 @@ type Engine struct {
 	host   host
 	images *imageCache
 	lock   *os.File
-	slots  chan struct{}
+	slots  chan struct{} // of starts
+	exits  chan struct{} // of removals
 	groups groupLocks
 	log    *slog.Logger
 
@@ -108,7 +113,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, slots: make(chan struct{}, startsAtOnce), log: cfg.Log,
+	e := &Engine{cfg: cfg, slots: make(chan struct{}, startsAtOnce), exits: make(chan struct{}, removalsAtOnce), log: cfg.Log,
 		keepers: map[string]*keeper{}, jobs: map[string]bool{}}
 	if err := e.open(ctx); err != nil {
 		return nil, err

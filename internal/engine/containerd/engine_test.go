@@ -325,7 +325,9 @@ func testAddress(t *testing.T, m *machine) {
 }
 
 func testMany(t *testing.T, m *machine) {
-	e, sink := m.opened(t, nil)
+	network := newIslands(m.netns())
+	network.lasts = 50 * time.Millisecond
+	e, sink := m.opened(t, func(c *Config) { c.Network = network })
 	w := workload("probe wait", platform.Numbers(30)...)
 	began := time.Now()
 	must(t, e.Apply(context.Background(), w))
@@ -339,6 +341,10 @@ func testMany(t *testing.T, m *machine) {
 		seen[i.PrivateAddr] = true
 	}
 	remove(t, e, sink, w)
+	// A start would have to wait for all of them.
+	if network.most > removalsAtOnce {
+		t.Errorf("%d were removed at the same time, want %d at most", network.most, removalsAtOnce)
+	}
 	one := workload("probe wait", 1)
 	began = time.Now()
 	must(t, e.Apply(context.Background(), one))

@@ -38,6 +38,10 @@ type islands struct {
 	private bool
 	in      time.Duration
 	refused int
+	// removing is how many Teardowns there are, most how many there ever were
+	// at a time; each lasts as long.
+	removing, most int
+	lasts          time.Duration
 }
 
 func newIslands(dir string) *islands {
@@ -101,10 +105,20 @@ func (n *islands) fill(full bool) {
 }
 
 func (n *islands) Teardown(_ context.Context, id string) error {
+	n.count(1)
+	defer n.count(-1)
+	time.Sleep(n.lasts)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.known, id)
 	return removeNetns(filepath.Join(n.dir, id))
+}
+
+func (n *islands) count(d int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.removing += d
+	n.most = max(n.most, n.removing)
 }
 
 func (n *islands) Restore(_ context.Context, members []Member) error {

@@ -109,6 +109,12 @@ func (k *keeper) kill(ctx context.Context, sig syscall.Signal) error {
 // remove removes process, container, file system, sandbox and row. The row
 // goes last: its addresses are taken as long as it is there.
 func (k *keeper) remove(ctx context.Context) error {
+	select {
+	case k.e.exits <- struct{}{}:
+		defer func() { <-k.e.exits }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	within, cancel := context.WithTimeout(ctx, callTime)
 	defer cancel()
 	rec := k.record()
