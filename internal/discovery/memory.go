@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/atollhq/atoll/internal/platform"
+	"github.com/atollhq/atoll/internal/statefile"
 )
 
 // rememberEvery bounds how often the file is written. What was seen later
@@ -54,7 +55,7 @@ func (o *Observer) remember(ctx context.Context) {
 	note := func(rows []platform.Instance) {
 		text, err := json.Marshal(sightsOf(rows))
 		if err == nil && !bytes.Equal(text, written) {
-			if err = replace(o.cfg.File, text); err == nil {
+			if err = statefile.Replace(o.cfg.File, text, 0o600); err == nil {
 				written = text
 			}
 		}
@@ -89,13 +90,4 @@ func sightsOf(rows []platform.Instance) []sight {
 		}
 	}
 	return sights
-}
-
-// replace writes a file that is whole at every moment.
-func replace(path string, text []byte) error {
-	fresh := path + ".new"
-	if err := os.WriteFile(fresh, text, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(fresh, path)
 }

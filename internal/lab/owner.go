@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/statefile"
 )
 
 // root holds one folder for each lab. It is below /run so that a restart of the
@@ -114,9 +116,5 @@ func writeState(dir string, s state) error {
 	if err != nil {
 		return err
 	}
-	tmp := filepath.Join(dir, ".state.json")
-	if err := os.WriteFile(tmp, data, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(tmp, filepath.Join(dir, "state.json"))
+	return statefile.Replace(filepath.Join(dir, "state.json"), data, 0o644)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/outside"
 	"github.com/atollhq/atoll/internal/privnet"
+	"github.com/atollhq/atoll/internal/statefile"
 )
 
 // A sandbox's note is <id>.json in the folder of notes. Other endings:
@@ -35,11 +36,7 @@ func (m *Manager) writeNote(s Sandbox) error {
 	if err != nil {
 		return fmt.Errorf("cannot note a sandbox: %w", err)
 	}
-	tmp := m.note(s.InstanceID) + ".new"
-	if err := os.WriteFile(tmp, text, 0o600); err != nil {
-		return fmt.Errorf("cannot note a sandbox: %w", err)
-	}
-	if err := os.Rename(tmp, m.note(s.InstanceID)); err != nil {
+	if err := statefile.Replace(m.note(s.InstanceID), text, 0o600); err != nil {
 		return fmt.Errorf("cannot note a sandbox: %w", err)
 	}
 	return nil
@@ -58,6 +55,14 @@ func (m *Manager) ensureNote(s Sandbox) (repaired bool, err error) {
 		return false, fmt.Errorf("cannot make the folder of notes: %w", err)
 	}
 	return true, m.writeNote(s)
+}
+
+// dropNote removes the note of a sandbox that no container had.
+func (m *Manager) dropNote(id string) error {
+	if err := os.Remove(m.note(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("cannot remove the note of a sandbox: %w", err)
+	}
+	return nil
 }
 
 // removeNote turns a note into a resting one and forgets those that rested.

@@ -307,7 +307,7 @@ func (m *Manager) undo(ctx context.Context, s Sandbox) error {
 		return err
 	}
 	m.giveBack(s)
-	return m.removeNote(s.InstanceID)
+	return m.dropNote(s.InstanceID)
 }
 
 func (m *Manager) disconnect(ctx context.Context, s Sandbox) error {

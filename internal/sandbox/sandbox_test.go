@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -67,6 +68,37 @@ func TestExhaustionIsAClearErrorThatChangesNothing(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// refusing is an outside network that has no room.
+type refusing struct{ sandbox.Outside }
+
+func (refusing) Attach(context.Context, outside.Endpoint) error { return errors.New("no room") }
+
+// An attempt that fails uses no addresses up: they were never anybody's, and
+// need not rest.
+func TestAFailedSetupLeavesNothing(t *testing.T) {
+	m := newMachine(t)
+	m.on(func() (err error) {
+		m.manager, err = sandbox.New(sandbox.Config{RunDir: m.lab.Dir(), Private: m.private, Outside: refusing{m.outside}, OutsidePrefix: netip.MustParsePrefix("172.17.0.0/29")})
+		return err
+	})
+	m.restore()
+	state := func() string {
+		return m.run(m.lab.Server().Path(), "ip -o link | cut -d: -f2; nft list set bridge atoll_outside ports; ls "+m.lab.Dir()+"/netns/containers "+m.lab.Dir()+"/sandboxes")
+	}
+	before := state()
+	m.on(func() error {
+		for range 20 { // there are five outside addresses
+			if _, err := m.manager.Setup(t.Context(), request("a", 1, 0)); err == nil || !strings.Contains(err.Error(), "no room") {
+				return fmt.Errorf("error is %w, want that of the network", err)
+			}
+		}
+		return nil
+	})
+	if after := state(); after != before {
+		t.Errorf("it changed from\n%s\nto\n%s", before, after)
+	}
 }
 
 func TestARepeatedSetupMustAskForTheSame(t *testing.T) {

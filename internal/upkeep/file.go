@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/atollhq/atoll/internal/statefile"
 )
 
 // ConsentLife is how long an acceptance waits for its use.
@@ -63,9 +65,5 @@ func writeState(runDir string, s State) error {
 	if err != nil {
 		return err
 	}
-	fresh := StateFile(runDir) + ".new"
-	if err := os.WriteFile(fresh, append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(fresh, StateFile(runDir))
+	return statefile.Replace(StateFile(runDir), append(text, '\n'), 0o600)
 }

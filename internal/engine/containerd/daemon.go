@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/atollhq/atoll/internal/statefile"
 )
 
 // Daemon is a containerd of our own. It is a process in a session of its
@@ -304,7 +306,7 @@ func (p process) save(path string) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(path, text, 0o600); err != nil {
+	if err := statefile.Replace(path, text, 0o600); err != nil {
 		return fmt.Errorf("cannot write the pid file: %w", err)
 	}
 	return nil
@@ -359,13 +361,4 @@ func bootID() string {
 		return ""
 	}
 	return strings.TrimSpace(string(text))
-}
-
-// replaceFile writes a file so that a reader sees the old or the new text.
-func replaceFile(path string, text []byte, mode os.FileMode) error {
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, text, mode); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
 }
