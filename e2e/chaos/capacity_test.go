@@ -46,6 +46,7 @@ type filled struct {
 	*rig.Machine
 	app     rig.App
 	other   rig.App // of another project
+	others  int     // its containers
 	prober  rig.Container
 	members int
 	empty   map[string]usage
@@ -113,10 +114,18 @@ func (c *filled) idles() int { return c.members - 1 }
 // fill starts the members, in steps: a user who scales that far sees progress.
 func (c *filled) fill(t *testing.T) {
 	t.Helper()
+	const step = 250
+	usual := c.startOther(t)
 	began := time.Now()
 	for n := 0; n < c.idles(); {
-		n = min(n+250, c.idles())
-		c.scale(t, n)
+		n = min(n+step, c.idles())
+		c.app.Must(t, "scale", fmt.Sprintf("idle:%d", n), "--no-wait")
+		if n == step {
+			c.startMeanwhile(t, "start", usual, 3)
+			c.other.Must(t, "scale", "other:0", "--no-wait") // nothing is to take a place
+			c.others = 0
+		}
+		c.await(t, n)
 	}
 	took := time.Since(began)
 	rig.Report(t, "capacity: start", "%d containers in %v, %.0f ms each", c.idles(), took.Round(time.Second), float64(took.Milliseconds())/float64(c.idles()))
@@ -238,12 +247,14 @@ func (c *filled) warning(t *testing.T) {
 
 // leave ends all members, so that what follows has the machine for itself.
 func (c *filled) leave(t *testing.T) {
-	usual := c.startOther(t, 1)
+	had := max(c.idles()-20, 1) // there is room for those of the other project
+	c.scale(t, had)
+	usual := c.startOther(t)
 	began := time.Now()
-	had := len(c.app.Ps(t))
 	c.app.Must(t, "scale", "idle:0", "--no-wait")
+	c.startMeanwhile(t, "drain", usual, 3)
 	c.awaitFewer(t, had)
-	c.startMeanwhile(t, usual)
+	c.startMeanwhile(t, "end", usual, 5)
 	c.awaitFewer(t, 1)
 	rig.Report(t, "capacity: end", "%d containers in %v", had, time.Since(began).Round(time.Second))
 }
@@ -260,25 +271,27 @@ func (c *filled) awaitFewer(t *testing.T, n int) {
 	})
 }
 
-// startMeanwhile starts containers of another project while many are being
-// removed: they do not wait for all of them.
-func (c *filled) startMeanwhile(t *testing.T, usual time.Duration) {
+// startMeanwhile starts containers of another project, one after the other,
+// while many do something: they do not wait for all of them.
+func (c *filled) startMeanwhile(t *testing.T, what string, usual time.Duration, n int) {
 	var worst time.Duration
-	for n := 2; n <= 6; n++ {
-		worst = max(worst, c.startOther(t, n))
+	for range n {
+		worst = max(worst, c.startOther(t))
 	}
-	rig.Report(t, "capacity: a start while many end", "%v at most, with %d still to end; before, it took %v", worst.Round(10*time.Millisecond), len(c.app.Ps(t)), usual.Round(10*time.Millisecond))
+	rig.Report(t, "capacity: a start while many "+what, "%v at most, with %d then; before, it took %v",
+		worst.Round(10*time.Millisecond), len(c.app.Ps(t)), usual.Round(10*time.Millisecond))
 	if worst > 5*usual {
-		t.Errorf("a start while many end took %v, and %v before", worst, usual)
+		t.Errorf("a start while many %s took %v, and %v before", what, worst, usual)
 	}
 }
 
-// startOther starts the nth container of another project and says how long
+// startOther starts one more container of another project and says how long
 // that took.
-func (c *filled) startOther(t *testing.T, n int) time.Duration {
+func (c *filled) startOther(t *testing.T) time.Duration {
 	t.Helper()
+	c.others++
 	began := time.Now()
-	c.other.Must(t, "scale", fmt.Sprintf("other:%d", n))
+	c.other.Must(t, "scale", fmt.Sprintf("other:%d", c.others))
 	return time.Since(began)
 }
 

@@ -30,6 +30,11 @@
 // them; those of one process type are spread over several (group.go says how
 // and why).
 //
+// Starts, and the steps of ends, take turns by app (turns.go): what one app has
+// a thousand of delays another's by one of them. The database of containerd is
+// why ends are bounded as well: it writes one change after the other, each to
+// the disk.
+//
 // # Guarantees
 //
 //   - Neither the death of this process nor of containerd ends a container or

@@ -61,10 +61,11 @@ const (
 	// startsAtOnce bounds how many containers are created at the same time;
 	// more would only make each of them slower.
 	startsAtOnce = 8
-	// removalsAtOnce bounds how many are removed at the same time. Nobody
-	// waits for that, but starts would have to, behind all of them, when a
-	// large app goes.
-	removalsAtOnce = 3
+	// endsAtOnce bounds how many are noted down, signalled or removed at the
+	// same time. Starts would have to wait behind all of them when a large app
+	// goes: each of these steps is a write to containerd's database, which
+	// takes one at a time, or starts a process.
+	endsAtOnce = 3
 	// callTime bounds every single piece of work with containerd. A call
 	// waits that long for a containerd that is being restarted.
 	callTime = 60 * time.Second
@@ -82,8 +83,8 @@ type Engine struct {
 	host   host
 	images *imageCache
 	lock   *os.File
-	slots  chan struct{} // of starts
-	exits  chan struct{} // of removals
+	starts *turns
+	ends   *turns
 	groups groupLocks
 	log    *slog.Logger
 
@@ -113,7 +114,7 @@ func New(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, slots: make(chan struct{}, startsAtOnce), exits: make(chan struct{}, removalsAtOnce), log: cfg.Log,
+	e := &Engine{cfg: cfg, starts: newTurns(startsAtOnce), ends: newTurns(endsAtOnce), log: cfg.Log,
 		keepers: map[string]*keeper{}, jobs: map[string]bool{}}
 	if err := e.open(ctx); err != nil {
 		return nil, err

@@ -78,7 +78,7 @@ func TestAdapter(t *testing.T) {
 	t.Run("after a restart of the machine all starts again", func(t *testing.T) { testReboot(t, m) })
 	t.Run("a containerd that runs already", func(t *testing.T) { testAddress(t, m) })
 	t.Run("a program that knows nothing of SIGTERM ends with tini", func(t *testing.T) { testTini(t, m) })
-	t.Run("many start at a time", func(t *testing.T) { testMany(t, m) })
+	t.Run("many start and end at a time", func(t *testing.T) { testMany(t, m) })
 }
 
 // Containers of a version before have no group; they get it without a restart,
@@ -328,11 +328,18 @@ func testMany(t *testing.T, m *machine) {
 	network := newIslands(m.netns())
 	network.lasts = 50 * time.Millisecond
 	e, sink := m.opened(t, func(c *Config) { c.Network = network })
-	w := workload("probe wait", platform.Numbers(30)...)
+	w, one := workload("probe wait", platform.Numbers(30)...), workload("probe wait", 1)
 	began := time.Now()
 	must(t, e.Apply(context.Background(), w))
+	must(t, e.Apply(context.Background(), one))
+	sink.AwaitNumbers(t, one.ID, 1)
+	alone := time.Since(began)
+	// The line is of starts before; another app has one of its own.
+	if n := e.count(w.ID, (*keeper).runs); n > 20 {
+		t.Errorf("the one container of an app started after %d of another", n)
+	}
 	rows := sink.AwaitNumbers(t, w.ID, w.Numbers...)
-	all := time.Since(began)
+	t.Logf("30 containers run after %v, the single one of another app after %v", time.Since(began), alone)
 	seen := map[netip.Addr]bool{}
 	for _, i := range rows {
 		if seen[i.PrivateAddr] {
@@ -340,17 +347,29 @@ func testMany(t *testing.T, m *machine) {
 		}
 		seen[i.PrivateAddr] = true
 	}
-	remove(t, e, sink, w)
-	// A start would have to wait for all of them.
-	if network.most > removalsAtOnce {
-		t.Errorf("%d were removed at the same time, want %d at most", network.most, removalsAtOnce)
-	}
-	one := workload("probe wait", 1)
-	began = time.Now()
-	must(t, e.Apply(context.Background(), one))
-	sink.AwaitNumbers(t, one.ID, 1)
-	t.Logf("30 containers run after %v, a single one after %v", all, time.Since(began))
+	must(t, e.Remove(context.Background(), w.ID))
 	remove(t, e, sink, one)
+	if n := e.count(w.ID, (*keeper).stopAsked); n < 10 {
+		t.Errorf("the one container of an app was removed when only %d of another were left", n)
+	}
+	sink.AwaitGone(t, w.ID)
+	// A start would have to wait for all of them.
+	if network.most > endsAtOnce {
+		t.Errorf("%d were removed at the same time, want %d at most", network.most, endsAtOnce)
+	}
+}
+
+// count says how many containers of a workload are such.
+func (e *Engine) count(workloadID string, such func(*keeper) bool) int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := 0
+	for _, k := range e.keepersOf(workloadID) {
+		if such(k) {
+			n++
+		}
+	}
+	return n
 }
 
 func testTini(t *testing.T, m *machine) {

@@ -173,7 +173,7 @@ func (k *keeper) crashed(ctx context.Context, end ending) {
 		k.save(ctx)
 	}
 	// The next start deletes the task as well; doing it now frees its shim.
-	if err := k.e.deleteTask(ctx, k.id); err != nil && ctx.Err() == nil {
+	if err := k.inTurn(ctx, func(ctx context.Context) error { return k.e.deleteTask(ctx, k.id) }); err != nil && ctx.Err() == nil {
 		k.e.log.Warn("cannot remove the rest of an ended process", "container", k.label(), "id", k.id, "error", err)
 	}
 }
@@ -238,10 +238,32 @@ func (k *keeper) publish(change func(*platform.Instance)) {
 	k.e.cfg.Sink.Put(k.rec.Instance)
 }
 
+// inTurn does one of the steps of an end when it is the turn of this
+// container. The step does not ask for another turn: it might be waiting for
+// itself.
+func (k *keeper) inTurn(ctx context.Context, step func(context.Context) error) error {
+	turn := k.e.ends.ask(k.appID())
+	defer turn.leave()
+	select {
+	case <-turn.come:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	return step(ctx)
+}
+
 // save writes the record, when there is a container yet. A failure is not
 // fatal: the row is right, and what is lost by a restart is told again by
 // whoever wants the workload.
 func (k *keeper) save(ctx context.Context) {
+	turn := k.e.ends.ask(k.appID())
+	defer turn.leave()
+	select {
+	case <-turn.come:
+	case <-ctx.Done(): // Close waits for this, but not for a line
+	}
 	k.mu.Lock()
 	rec, stored := k.rec, k.stored
 	k.mu.Unlock()
@@ -381,6 +403,7 @@ func (k *keeper) record() record {
 
 func (k *keeper) number() int        { return k.row().Number }
 func (k *keeper) workloadID() string { return k.row().WorkloadID }
+func (k *keeper) appID() string      { return k.record().Workload.AppID }
 func (k *keeper) label() string      { r := k.row(); return r.AppName + " " + r.Label() }
 
 // ending is how a process ended.

@@ -211,19 +211,23 @@ func (k *keeper) conclude(ctx context.Context, end ending, reason string) {
 // release gives back what a container that has ended does not need any more,
 // and then reports its end.
 func (k *keeper) release(ctx context.Context) error {
-	within, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
 	if k.output != nil {
-		if err := k.awaitOutput(within); err != nil {
+		if err := k.awaitOutput(ctx); err != nil {
 			k.e.log.Warn("the output of a container may be cut off", "container", k.label(), "id", k.id, "error", err)
 		}
 	}
-	if err := k.e.deleteTask(within, k.id); err != nil {
-		return fmt.Errorf("cannot remove its process: %w", err)
-	}
-	k.closeOutput()
-	if err := k.e.cfg.Network.Teardown(within, k.id); err != nil {
-		return fmt.Errorf("cannot remove its network: %w", err)
+	err := k.inTurn(ctx, func(ctx context.Context) error {
+		if err := k.e.deleteTask(ctx, k.id); err != nil {
+			return fmt.Errorf("cannot remove its process: %w", err)
+		}
+		k.closeOutput()
+		if err := k.e.cfg.Network.Teardown(ctx, k.id); err != nil {
+			return fmt.Errorf("cannot remove its network: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	k.released = true
 	k.publish(func(i *platform.Instance) {

@@ -21,9 +21,10 @@ import (
 // start makes one attempt. It returns the channel of the process's end, nil
 // when there is no process: then the row says why and when to try again.
 func (k *keeper) start(ctx context.Context) <-chan ending {
+	turn := k.e.starts.ask(k.appID())
+	defer turn.leave()
 	select {
-	case k.e.slots <- struct{}{}:
-		defer func() { <-k.e.slots }()
+	case <-turn.come:
 	case <-k.stopC:
 		return nil
 	case <-k.endC:

@@ -59,24 +59,17 @@ func (k *keeper) drain(ctx context.Context, exited <-chan ending) (*ending, erro
 // returns the end of the process.
 func (k *keeper) terminate(ctx context.Context, exited <-chan ending) (*ending, error) {
 	k.publish(func(i *platform.Instance) { i.State = platform.InstanceStopping })
-	rec := k.record()
-	if rec.Stop.TermAt.IsZero() {
-		if err := k.kill(ctx, syscall.SIGTERM); err != nil {
+	if k.record().Stop.TermAt.IsZero() {
+		if err := k.askToEnd(ctx); err != nil {
 			return nil, err
 		}
-		if once := rec.Once; once != nil && once.Terminal {
-			// Shells that people type into ignore SIGTERM. What ends them is
-			// that their terminal hangs up.
-			if err := k.kill(ctx, syscall.SIGHUP); err != nil {
-				return nil, err
-			}
+		// Most end at once, and need not be saved.
+		if ended, err := waitUntil(ctx, time.Now().Add(promptEnd), exited); err != nil || ended != nil {
+			return ended, err
 		}
-		k.mu.Lock()
-		k.rec.Stop = &stopRecord{DrainUntil: rec.Stop.DrainUntil, TermAt: time.Now().UTC()}
-		k.mu.Unlock()
 		k.save(ctx)
 	}
-	grace := rec.Workload.StopGrace
+	grace := k.record().Workload.StopGrace
 	if grace <= 0 {
 		grace = platform.StopGrace
 	}
@@ -96,35 +89,53 @@ func (k *keeper) terminate(ctx context.Context, exited <-chan ending) (*ending, 
 	return ended, err
 }
 
+// promptEnd is how long after SIGTERM a process ends that has nothing left to
+// do.
+const promptEnd = 250 * time.Millisecond
+
+// askToEnd sends the signals that a process ends on, and notes when.
+func (k *keeper) askToEnd(ctx context.Context) error {
+	if err := k.kill(ctx, syscall.SIGTERM); err != nil {
+		return err
+	}
+	rec := k.record()
+	if once := rec.Once; once != nil && once.Terminal {
+		// Shells that people type into ignore SIGTERM. What ends them is
+		// that their terminal hangs up.
+		if err := k.kill(ctx, syscall.SIGHUP); err != nil {
+			return err
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.rec.Stop = &stopRecord{DrainUntil: rec.Stop.DrainUntil, TermAt: time.Now().UTC()}
+	return nil
+}
+
 // kill signals the first process; one that ended already is no error.
 func (k *keeper) kill(ctx context.Context, sig syscall.Signal) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	if err := k.e.kill(ctx, k.id, sig); err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("cannot send it %v: %w", sig, err)
-	}
-	return nil
+	return k.inTurn(ctx, func(ctx context.Context) error {
+		if err := k.e.kill(ctx, k.id, sig); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("cannot send it %v: %w", sig, err)
+		}
+		return nil
+	})
 }
 
 // remove removes process, container, file system, sandbox and row. The row
 // goes last: its addresses are taken as long as it is there.
 func (k *keeper) remove(ctx context.Context) error {
-	select {
-	case k.e.exits <- struct{}{}:
-		defer func() { <-k.e.exits }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	within, cancel := context.WithTimeout(ctx, callTime)
-	defer cancel()
-	rec := k.record()
-	if err := k.e.removeContainer(within, k.id, rec.snapshotKey()); err != nil {
-		return err
-	}
-	if err := k.e.cfg.Network.Teardown(within, k.id); err != nil {
-		return fmt.Errorf("cannot remove its network: %w", err)
-	}
-	if err := k.e.removeFiles(k.id); err != nil {
+	err := k.inTurn(ctx, func(ctx context.Context) error {
+		rec := k.record()
+		if err := k.e.removeContainer(ctx, k.id, rec.snapshotKey()); err != nil {
+			return err
+		}
+		if err := k.e.cfg.Network.Teardown(ctx, k.id); err != nil {
+			return fmt.Errorf("cannot remove its network: %w", err)
+		}
+		return k.e.removeFiles(k.id)
+	})
+	if err != nil {
 		return err
 	}
 	k.closeOutput()
