@@ -442,28 +442,30 @@ func TestForeignProgramsAreRemoved(t *testing.T) {
 			c.enter("tc qdisc del dev " + port(c) + " clsact; tc qdisc add dev " + port(c) + " ingress")
 		}},
 		"TCX": {damage: func(c *scene) {
-			c.s.within(t, func() error {
+			var l link.Link
+			c.s.within(c.t, func() error {
 				host, err := netlink.LinkByName(port(c))
 				if err != nil {
 					return err
 				}
-				l, err := link.AttachTCX(link.TCXOptions{Interface: host.Attrs().Index, Program: dropAll(t, ebpf.SchedCLS), Attach: ebpf.AttachTCXIngress})
+				l, err = link.AttachTCX(link.TCXOptions{Interface: host.Attrs().Index, Program: dropAll(c.t, ebpf.SchedCLS), Attach: ebpf.AttachTCXIngress})
 				if errors.Is(err, ebpf.ErrNotSupported) {
-					t.Skip("the kernel has no TCX")
-				}
-				if err == nil {
-					t.Cleanup(func() { l.Close() })
+					return nil
 				}
 				return err
 			})
+			if l == nil {
+				c.t.Skip("the kernel has no TCX (it came with 6.6)")
+			}
+			c.t.Cleanup(func() { l.Close() })
 		}},
 		"XDP": {damage: func(c *scene) {
-			c.s.within(t, func() error {
+			c.s.within(c.t, func() error {
 				host, err := netlink.LinkByName(port(c))
 				if err != nil {
 					return err
 				}
-				return netlink.LinkSetXdpFdWithFlags(host, dropAll(t, ebpf.XDP).FD(), unix.XDP_FLAGS_SKB_MODE)
+				return netlink.LinkSetXdpFdWithFlags(host, dropAll(c.t, ebpf.XDP).FD(), unix.XDP_FLAGS_SKB_MODE)
 			})
 		}},
 	} {
