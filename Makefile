@@ -55,6 +55,11 @@ bench: stack ## measure against peers, print ratios
 fuzz: ## slow: fuzz every parser of outside input, FUZZTIME=1m each
 	scripts/fuzz.sh
 
+.PHONY: vm
+vm: setup ## slow: the parts that meet the kernel, with other kernels and cgroup v2 (VM_ACCEL=kvm)
+	scripts/vm.sh bookworm
+	scripts/vm.sh trixie
+
 .PHONY: generate
 generate: setup ## make the generated files again (eBPF objects, CLI reference)
 	go generate ./...

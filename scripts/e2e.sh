@@ -4,6 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+# What is tested is what is here, not what was built last.
+[[ -n ${ATOLL_BIN:-} ]] || make --no-print-directory -s build
+
 ATOLL_REPORT=$(mktemp)
 export ATOLL_REPORT
 trap 'rm -f "$ATOLL_REPORT"' EXIT

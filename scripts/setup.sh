@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what building, running and testing Atoll needs on Debian 12 or
 # Ubuntu 24.04. Safe to run again; installs nothing that is there. With the
-# argument e2e also the runtimes whose look-ups the end-to-end tests try.
+# argument e2e also the runtimes whose look-ups the end-to-end tests try; with
+# the argument list it only says what it would need.
 set -euo pipefail
 
 packages=(
@@ -19,6 +20,10 @@ if [[ ${1:-} == e2e ]]; then
   packages+=(musl-tools openjdk-17-jdk-headless)
 fi
 
+if [[ ${1:-} == list ]]; then
+  echo "${packages[*]}"
+  exit 0
+fi
 if [[ $(id -u) -ne 0 ]]; then
   echo "setup: run this as root: it installs packages and the tests need namespaces and eBPF" >&2
   exit 1

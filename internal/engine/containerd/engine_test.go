@@ -183,14 +183,15 @@ func testCgroup(t *testing.T, m *machine) {
 	w := workload("probe wait", 1)
 	must(t, e.Apply(context.Background(), w))
 	row := sink.AwaitNumbers(t, w.ID, 1)[0]
-	if e.host.unified {
-		t.Skip("the values of cgroup v2 are checked in TestLimitsOfSizes")
-	}
-	for file, want := range map[string]string{
+	limits := map[string]string{
 		"memory/memory.limit_in_bytes": "268435456",
 		"pids/pids.max":                "128",
 		"cpu/cpu.shares":               "512",
-	} {
+	}
+	if e.host.unified {
+		limits = map[string]string{"/memory.max": "268435456", "/memory.swap.max": "0", "/pids.max": "128", "/cpu.weight": "50"}
+	}
+	for file, want := range limits {
 		controller, name, _ := strings.Cut(file, "/")
 		text, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", controller, e.cgroup(row.ID), name))
 		if err != nil || strings.TrimSpace(string(text)) != want {
