@@ -27,26 +27,28 @@ type tables struct {
 
 	// These forget the least used entry, or count. The program alone writes
 	// them; losing one loses no promise for long.
-	opened    *ebpf.Map // who opened which conversation
-	fragments *ebpf.Map // what a first fragment said
-	flows     *ebpf.Map // who talked to whom
-	dropped   *ebpf.Map // what was dropped between whom
-	pace      *ebpf.Map // what each port added to these lately
+	connections *ebpf.Map // who opened which TCP connection
+	opened      *ebpf.Map // who began which other conversation
+	fragments   *ebpf.Map // what a first fragment said
+	flows       *ebpf.Map // who talked to whom
+	dropped     *ebpf.Map // what was dropped between whom
+	pace        *ebpf.Map // what each port added to these lately
 }
 
 // all returns where each map is kept, by its name in the program.
 func (t *tables) all() map[string]**ebpf.Map {
 	return map[string]**ebpf.Map{
-		bpf.SwitchMapPnPorts:     &t.ports,
-		bpf.SwitchMapPnMembers:   &t.members,
-		bpf.SwitchMapPnDrops:     &t.drops,
-		bpf.SwitchMapPnPolicies:  &t.policies,
-		bpf.SwitchMapPnRules:     &t.rules,
-		bpf.SwitchMapPnOpened:    &t.opened,
-		bpf.SwitchMapPnFragments: &t.fragments,
-		bpf.SwitchMapPnFlows:     &t.flows,
-		bpf.SwitchMapPnDropped:   &t.dropped,
-		bpf.SwitchMapPnPace:      &t.pace,
+		bpf.SwitchMapPnPorts:       &t.ports,
+		bpf.SwitchMapPnMembers:     &t.members,
+		bpf.SwitchMapPnDrops:       &t.drops,
+		bpf.SwitchMapPnPolicies:    &t.policies,
+		bpf.SwitchMapPnRules:       &t.rules,
+		bpf.SwitchMapPnConnections: &t.connections,
+		bpf.SwitchMapPnOpened:      &t.opened,
+		bpf.SwitchMapPnFragments:   &t.fragments,
+		bpf.SwitchMapPnFlows:       &t.flows,
+		bpf.SwitchMapPnDropped:     &t.dropped,
+		bpf.SwitchMapPnPace:        &t.pace,
 	}
 }
 

@@ -58,7 +58,7 @@ func (m Mode) String() string {
 
 // MaxRules is how many rules fit on a node, over all networks; while a network
 // gets other rules, both its old and its new ones count.
-const MaxRules = 65536
+const MaxRules = 262144
 
 // SetPolicies makes the switch hold exactly these policies; a network that is
 // not named is open. Each network changes in one step, between two packets,

@@ -71,6 +71,37 @@ func TestPolicyTakesEffectAtOnce(t *testing.T) {
 	}
 }
 
+// A connection does not outlive the policy it was opened under because its
+// client saw to it that nobody remembers who opened it.
+func TestForgottenConnectionIsNotKept(t *testing.T) {
+	s := open(t, newConfig(t))
+	server, client := grouped(t, s, 1, "10.240.0.1", 11), grouped(t, s, 1, "10.240.0.2", 22)
+	server.echo(9000)
+	// As much as a container sends in a second, to ever other ports.
+	client.do(func() error {
+		u, err := net.ListenPacket("udp4", "0.0.0.0:0")
+		if err != nil {
+			return err
+		}
+		defer u.Close()
+		for i := range 12000 {
+			if _, err := u.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(server.addr, uint16(10000+i)))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	// From the port of a service that the server may use.
+	c, err := client.dial("tcp4", 3000, server.addr, 9000, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	setPolicies(t, s, Policy{Network: 1, Mode: ModeEnforce, Rules: []Rule{{From: 11, To: 22, Protocol: TCP, Port: 3000}}})
+	if err := exchange(c, "denied", quiet); !isTimeout(err) {
+		t.Errorf("under a policy that denies it: %v", err)
+	}
+}
+
 // A server cannot open connections to its clients, whatever its source port.
 func TestServerCannotReachItsClients(t *testing.T) {
 	s := open(t, newConfig(t))

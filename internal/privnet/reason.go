@@ -26,6 +26,7 @@ const (
 	UnknownDestination // nobody in the sender's network has the address
 	WrongMAC           // the destination's address with another's MAC
 	PolicyDenied       // no rule of the network's policy allows it
+	OpeningPace        // a TCP connection too many in one second
 	reasons
 )
 
@@ -33,7 +34,7 @@ var reasonNames = [reasons]string{
 	"no-port", "truncated", "vlan", "spoofed-mac", "spoofed-ip", "arp-forged",
 	"arp-unknown", "arp-own", "ipv6", "other-ethertype", "broadcast", "multicast",
 	"ip-options", "unknown-destination", "wrong-mac",
-	"policy",
+	"policy", "opening-pace",
 }
 
 // String returns the reason's name as users see it, such as "spoofed-ip".

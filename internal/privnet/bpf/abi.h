@@ -32,8 +32,9 @@ typedef __u32 __be32;
 #define BPF_MAP_TYPE_LRU_PERCPU_HASH 10
 #define BPF_F_NO_PREALLOC 1
 
-/* Flag of an update: only if there is no such entry. */
+/* Flag of an update: only if there is no such entry, else the error. */
 #define BPF_NOEXIST 1
+#define EEXIST 17
 
 /* Verdicts of a classifier in direct-action mode. */
 #define TC_ACT_SHOT 2

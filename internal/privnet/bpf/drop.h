@@ -24,6 +24,7 @@ enum drop_reason {
 	DROP_UNKNOWN = 13,     /* nobody in this network has the destination */
 	DROP_WRONG_MAC = 14,   /* the destination's address, another's MAC */
 	DROP_POLICY = 15,      /* no rule of the network allows it */
+	DROP_OPENING_PACE = 16, /* a TCP connection too many in a second */
 };
 
 /* What the parts of the switch return for a frame that goes no further; other

@@ -98,7 +98,7 @@ func TestFloodOfFlows(t *testing.T) {
 	w := newWorld(t)
 	port := uint16(1000)
 	var before, together int
-	w.inOneSecond([4]uint32{1: 246}, func() {
+	w.inOneSecond(SwitchPace{Added: [6]uint32{paceFlows: 246}}, func() {
 		before, together = len(w.flows()), int(w.flows()[flowTo(0, 0)].Packets)
 		for range 30 {
 			port++
@@ -143,7 +143,7 @@ func TestDropped(t *testing.T) {
 	var before int
 	var rest uint64
 	last := byte(10)
-	w.inOneSecond([4]uint32{2: 118}, func() {
+	w.inOneSecond(SwitchPace{Added: [6]uint32{paceDropped: 118}}, func() {
 		before, rest = len(w.dropped()), w.dropped()[together]
 		for range 30 {
 			f := arpRequest(own, nobody)

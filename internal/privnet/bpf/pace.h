@@ -10,16 +10,14 @@
 
 #include "tables.h"
 
-enum pace_of {
-	PACE_OPENED = 0,
-	PACE_FLOWS = 1,
-	PACE_DROPPED = 2,
-};
-
-/* Entries a port may add in about a second. A table of 65536 conversations
- * then holds what an honest one said for 8 s against a flood; flows and drops
- * need a minute to be pushed out. */
-#define MAX_OPENED 8192
+/* Entries a port may add in about a second. A table of 131072 connections then
+ * holds what an honest container said for 16 s against the flood of another,
+ * one of conversations for a minute; fragments need 8 s to be pushed out, flows
+ * and drops a minute. No container opens 8192 TCP connections a second for
+ * long: it has 28000 ports to do so from, each of which waits for a minute. */
+#define MAX_CONNECTIONS 8192
+#define MAX_OPENED 2048
+#define MAX_FRAGMENTS 512
 #define MAX_FLOWS 256
 #define MAX_DROPPED 128
 
@@ -34,9 +32,8 @@ INLINE int may_add(__u32 ifindex, __u32 what, __u32 most, __u64 now)
 		return 0;
 	if (pace->second != second) {
 		pace->second = second;
-		pace->added[PACE_OPENED] = 0;
-		pace->added[PACE_FLOWS] = 0;
-		pace->added[PACE_DROPPED] = 0;
+		for (int i = 0; i < PACES; i++)
+			pace->added[i] = 0;
 	}
 	if (pace->added[what] >= most)
 		return 0;

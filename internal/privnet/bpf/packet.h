@@ -3,7 +3,7 @@
 #ifndef ATOLL_PACKET_H
 #define ATOLL_PACKET_H
 
-#include "tables.h"
+#include "pace.h"
 
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
@@ -305,7 +305,8 @@ INLINE void remember_fragment(const struct packet *p)
 		.kind = p->kind,
 	};
 
-	bpf_map_update_elem(&pn_fragments, &key, &first, 0);
+	if (may_add(p->ifindex, PACE_FRAGMENTS, MAX_FRAGMENTS, p->now))
+		bpf_map_update_elem(&pn_fragments, &key, &first, 0);
 }
 
 #endif

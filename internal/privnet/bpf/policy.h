@@ -7,7 +7,6 @@
 #ifndef ATOLL_POLICY_H
 #define ATOLL_POLICY_H
 
-#include "pace.h"
 #include "packet.h"
 
 enum mode {
@@ -122,16 +121,47 @@ INLINE int sender_is_server(const struct packet *p, int mine, int theirs)
 	return p->high;
 }
 
-/* Notes that the client of the conversation is heard of. */
-INLINE void note_opened(const struct packet *p, struct pair_key *key, struct opened *opened)
+INLINE struct opened *find_opened(const struct packet *p, const struct pair_key *key)
+{
+	if (p->protocol == IPPROTO_TCP)
+		return bpf_map_lookup_elem(&pn_connections, key);
+	return bpf_map_lookup_elem(&pn_opened, key);
+}
+
+/* Whether a conversation that is not remembered could be noted. */
+INLINE int note_new(const struct packet *p, const struct pair_key *key, __u32 client)
+{
+	struct opened fresh = {};
+	long err;
+
+	if (client)
+		fresh.by[1] = p->now;
+	else
+		fresh.by[0] = p->now;
+	if (p->protocol == IPPROTO_TCP) {
+		if (!may_add(p->ifindex, PACE_CONNECTIONS, MAX_CONNECTIONS, p->now))
+			return 0;
+		err = bpf_map_update_elem(&pn_connections, key, &fresh, BPF_NOEXIST);
+	} else {
+		if (!may_add(p->ifindex, PACE_OPENED, MAX_OPENED, p->now))
+			return 0;
+		err = bpf_map_update_elem(&pn_opened, key, &fresh, BPF_NOEXIST);
+	}
+	return !err || err == -EEXIST; /* another processor was quicker */
+}
+
+/* Notes that the client of the conversation is heard of. Whether it is known
+ * to be, where that has to be: a TCP connection of which nobody knows who opened
+ * it may be of either side, and would outlive the rule that it was opened by as
+ * one that another rule allows. */
+INLINE int note_opened(const struct packet *p, struct pair_key *key, struct opened *opened)
 {
 	__u32 client = (p->high ^ p->reply) & 1;
-	struct opened fresh = {};
 
 	/* Answers of TCP need no note, and errors are no sign of life. */
 	if (p->kind == BROKEN || p->kind == MIDDLE || p->kind == ERROR ||
 	    (p->kind == ANSWER && p->protocol == IPPROTO_TCP))
-		return;
+		return 1;
 	if (opened) {
 		__u64 *by = &opened->by[client], *other = &opened->by[client ^ 1];
 
@@ -140,15 +170,11 @@ INLINE void note_opened(const struct packet *p, struct pair_key *key, struct ope
 		/* The ports are used again, the other way round. */
 		if (p->protocol == IPPROTO_TCP && *other)
 			*other = 0;
-		return;
+		return 1;
 	}
-	if (p->reply || !may_add(p->ifindex, PACE_OPENED, MAX_OPENED, p->now))
-		return;
-	if (client)
-		fresh.by[1] = p->now;
-	else
-		fresh.by[0] = p->now;
-	bpf_map_update_elem(&pn_opened, key, &fresh, BPF_NOEXIST);
+	if (p->reply)
+		return 1;
+	return note_new(p, key, client) || p->protocol != IPPROTO_TCP;
 }
 
 /* Notes what the packet can be, and what it most likely is. */
@@ -167,15 +193,16 @@ INLINE void classify(struct packet *p, const struct opened *opened)
 	p->reply = sender_is_server(p, mine, theirs);
 }
 
-/* Finds the packet's verdict and which side its sender is on. */
-INLINE void judge(struct packet *p)
+/* Finds the packet's verdict and which side its sender is on. Whether what it
+ * opens, if it does and may, could be noted. */
+INLINE int judge(struct packet *p)
 {
 	struct pair_key key = {};
 	struct opened *opened;
 	struct policy *policy;
 
 	conversation(p, &key);
-	opened = bpf_map_lookup_elem(&pn_opened, &key);
+	opened = find_opened(p, &key);
 	classify(p, opened);
 	p->verdict = ALLOWED;
 	policy = bpf_map_lookup_elem(&pn_policies, &p->network);
@@ -184,13 +211,15 @@ INLINE void judge(struct packet *p)
 
 		if (can >> reply & 1 && rule_allows(policy, p, reply))
 			;
-		else if (can >> (reply ^ 1) & 1 && rule_allows(policy, p, reply ^ 1))
+		/* What answers is no question, even if its sender may ask: it
+		 * would be noted as one, and open the way to be answered. */
+		else if (!(reply && p->kind == DATAGRAM) && can >> (reply ^ 1) & 1 &&
+			 rule_allows(policy, p, reply ^ 1))
 			p->reply = reply ^ 1;
 		else
 			p->verdict = policy->mode == MODE_DRY_RUN ? WOULD_DENY : DENIED;
 	}
-	if (p->verdict != DENIED)
-		note_opened(p, &key, opened);
+	return p->verdict == DENIED || note_opened(p, &key, opened);
 }
 
 #endif

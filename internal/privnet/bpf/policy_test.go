@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -28,7 +29,19 @@ const (
 	neighborGroup = 22
 )
 
-const policyDenied = 15
+const (
+	policyDenied = 15
+	paceExceeded = 16
+)
+
+// What has a pace, as in tables.h.
+const (
+	paceConnections = iota
+	paceOpened
+	paceFragments
+	paceFlows
+	paceDropped
+)
 
 // The table of verdicts: what is sent, one frame after the other, and what
 // becomes of the last. The rule is always that own's group may reach TCP and
@@ -314,7 +327,7 @@ func TestWhatOpensNothing(t *testing.T) {
 	for _, f := range [][]byte{tcp(40000, 80, syn), udp(40000, 80), icmp(8, 0, 7, nil)} {
 		w.send(sent{own, f})
 	}
-	if w.objs.PnOpened.Iterate().Next(&key, &o) {
+	if w.objs.PnOpened.Iterate().Next(&key, &o) || w.objs.PnConnections.Iterate().Next(&key, &o) {
 		t.Errorf("denied, but remembered: %+v", key)
 	}
 	w.policy(modeEnforce, SwitchRuleKey{From: ownGroup, To: neighborGroup})
@@ -331,37 +344,116 @@ func TestWhatOpensNothing(t *testing.T) {
 	}
 }
 
-// A port that has opened too many conversations in a second opens more, but
-// they are not remembered.
+// A port that has begun too many conversations in a second begins more, but
+// they are not remembered; that costs its TCP connections nothing.
 func TestFloodOfConversations(t *testing.T) {
 	w := newWorld(t)
-	remembered := func() (n int) {
-		var key SwitchPairKey
-		var o SwitchOpened
-		for entries := w.objs.PnOpened.Iterate(); entries.Next(&key, &o); {
-			n++
-		}
-		return n
-	}
 	port := uint16(1000)
 	var before int
-	w.inOneSecond([4]uint32{8190}, func() {
-		before = remembered()
+	w.inOneSecond(SwitchPace{Added: [6]uint32{paceOpened: 2046}}, func() {
+		before = count(w.objs.PnOpened)
 		for range 5 {
 			port++
 			if got := w.send(sent{own, udp(port, 80)}); got != redirect {
 				t.Fatalf("action %d", got)
 			}
 		}
+		w.send(sent{own, tcp(40000, 80, syn)})
 	})
-	if got := remembered() - before; got != 2 {
+	if got := count(w.objs.PnOpened) - before; got != 2 {
 		t.Errorf("%d conversations remembered, want 2", got)
 	}
+	if count(w.objs.PnConnections) != 1 {
+		t.Error("the connection is not remembered")
+	}
+}
+
+// A TCP connection that cannot be remembered is not opened: whoever it was
+// opened by would not be known when the policy changes.
+func TestFloodOfConnections(t *testing.T) {
+	for _, mode := range []uint32{modeOpen, modeDryRun, modeEnforce} {
+		w := newWorld(t)
+		w.policy(mode, SwitchRuleKey{From: ownGroup, To: neighborGroup})
+		port := uint16(1000)
+		var actions []uint32
+		var dropped uint64
+		w.inOneSecond(SwitchPace{Added: [6]uint32{paceConnections: 8190}}, func() {
+			actions, dropped = nil, drops(t, w.objs)[paceExceeded]
+			for range 4 {
+				port++
+				actions = append(actions, w.send(sent{own, tcp(port, 80, syn)}))
+			}
+		})
+		if want := []uint32{redirect, redirect, shot, shot}; !slices.Equal(actions, want) {
+			t.Errorf("mode %d: actions %v, want %v", mode, actions, want)
+		}
+		if got := drops(t, w.objs)[paceExceeded] - dropped; got != 2 {
+			t.Errorf("mode %d: %d drops for that reason, want 2", mode, got)
+		}
+		for _, s := range []sent{{own, tcp(port-3, 80, syn)}, {own, tcp(port-3, 80, ack)}, {neighbor, tcp(80, port-3, ack)}, {own, udp(port, 80)}} {
+			if got := w.send(s); got != redirect {
+				t.Errorf("mode %d: action %d for what needs no new note", mode, got)
+			}
+		}
+	}
+}
+
+// A fragment that cannot be remembered leaves its later ones without it.
+func TestFloodOfFragments(t *testing.T) {
+	w := newWorld(t)
+	id := uint16(1)
+	var before int
+	w.inOneSecond(SwitchPace{Added: [6]uint32{paceFragments: 510}}, func() {
+		before = count(w.objs.PnFragments)
+		for range 5 {
+			id++
+			w.send(sent{own, fragment(udp(40000, 80), id, 0, true)})
+		}
+	})
+	if got := count(w.objs.PnFragments) - before; got != 2 {
+		t.Errorf("%d fragments remembered, want 2", got)
+	}
+}
+
+// The late answer to a question that is not allowed any more is no question,
+// although its sender may ask: that would let the asker answer it, from then on.
+func TestLateAnswerIsNoQuestion(t *testing.T) {
+	w := newWorld(t)
+	ask, answer := sent{own, udp(53, 9000)}, sent{neighbor, udp(9000, 53)}
+	w.policy(modeOpen)
+	w.send(ask)
+	w.policy(modeEnforce, SwitchRuleKey{From: neighborGroup, To: ownGroup, Protocol: 17, Port: 53})
+	for _, s := range []sent{ask, answer, ask} {
+		if got := w.send(s); got != shot {
+			t.Errorf("from %s: action %d", s.by, got)
+		}
+	}
+	// Three minutes later the first conversation is over.
+	key := SwitchPairKey{Network: 1, Low: word(own), High: word(neighbor), LowPort: 53, HighPort: 9000, Protocol: 17}
+	var o SwitchOpened
+	if err := w.objs.PnOpened.Lookup(key, &o); err != nil || o.By[1] != 0 {
+		t.Fatalf("opened %+v, %v", o, err)
+	}
+	o.By[0] -= 190e9
+	put(t, w.objs.PnOpened, key, o)
+	for _, s := range []sent{answer, ask} { // now a question, and its answer
+		if got := w.send(s); got != redirect {
+			t.Errorf("later, from %s: action %d", s.by, got)
+		}
+	}
+}
+
+func count(m *ebpf.Map) (n int) {
+	key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
+	for entries := m.Iterate(); entries.Next(&key, &value); {
+		n++
+	}
+	return n
 }
 
 // inOneSecond does something within one second of the port's pace, of which so
 // much is used; again if a new second began meanwhile.
-func (w *world) inOneSecond(used [4]uint32, do func()) {
+func (w *world) inOneSecond(used SwitchPace, do func()) {
 	w.t.Helper()
 	second := func() uint64 {
 		var ts unix.Timespec
@@ -371,10 +463,10 @@ func (w *world) inOneSecond(used [4]uint32, do func()) {
 		return uint64(ts.Nano()) >> 30
 	}
 	for range 8 {
-		now := second()
-		put(w.t, w.objs.PnPace, uint32(testPort), SwitchPace{Second: now, Added: used})
+		used.Second = second()
+		put(w.t, w.objs.PnPace, uint32(testPort), used)
 		do()
-		if second() == now {
+		if second() == used.Second {
 			return
 		}
 	}

@@ -68,20 +68,21 @@ INLINE int deliver(struct __sk_buff *skb, const struct member *to)
 	return bpf_redirect_peer(ifindex, 0);
 }
 
-/* Whether the policy of the network lets the packet pass; counts it. */
-INLINE int passes(struct __sk_buff *skb, struct packet *p)
+/* Judges and counts the packet. Returns 0 for one that passes. */
+INLINE int stopped(struct __sk_buff *skb, struct packet *p)
 {
 	if (p->fragment & FRAGMENT_OFFSET)
 		recall_fragment(p);
 	else
 		read_transport(skb, p, p->bytes - sizeof(struct ipv4));
-	judge(p);
+	if (!judge(p))
+		return DROP(DROP_OPENING_PACE);
 	count_flow(skb, p);
 	if (p->verdict == DENIED)
-		return 0;
+		return DROP(DROP_POLICY);
 	if ((p->fragment & (MORE_FRAGMENTS | FRAGMENT_OFFSET)) == MORE_FRAGMENTS)
 		remember_fragment(p);
-	return 1;
+	return 0;
 }
 
 INLINE int switch_ipv4(struct __sk_buff *skb, const struct port *port, __u32 ifindex, __be32 *dst)
@@ -90,6 +91,7 @@ INLINE int switch_ipv4(struct __sk_buff *skb, const struct port *port, __u32 ifi
 	__u32 len, zero = 0;
 	struct packet *p;
 	struct member *to;
+	int stop;
 
 	frame = start_of(skb, sizeof(*frame));
 	if (!frame)
@@ -143,9 +145,8 @@ INLINE int switch_ipv4(struct __sk_buff *skb, const struct port *port, __u32 ifi
 	p->kind = BROKEN;
 	p->id = frame->ip.id;
 	p->fragment = HOST16(frame->ip.fragment);
-	if (!passes(skb, p))
-		return DROP(DROP_POLICY);
-	return deliver(skb, to);
+	stop = stopped(skb, p);
+	return stop ? stop : deliver(skb, to);
 }
 
 /* The switch is the only one that answers ARP, from its table; a request never

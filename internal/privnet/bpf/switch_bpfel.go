@@ -93,7 +93,7 @@ type SwitchOpened struct {
 type SwitchPace struct {
 	_      structs.HostLayout
 	Second uint64
-	Added  [4]uint32
+	Added  [6]uint32
 }
 
 type SwitchPacket struct {
@@ -172,19 +172,20 @@ type SwitchShape struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SwitchMapPnDropped    = "pn_dropped"
-	SwitchMapPnDrops      = "pn_drops"
-	SwitchMapPnFlows      = "pn_flows"
-	SwitchMapPnFragments  = "pn_fragments"
-	SwitchMapPnMembers    = "pn_members"
-	SwitchMapPnOpened     = "pn_opened"
-	SwitchMapPnPace       = "pn_pace"
-	SwitchMapPnPacket     = "pn_packet"
-	SwitchMapPnPolicies   = "pn_policies"
-	SwitchMapPnPorts      = "pn_ports"
-	SwitchMapPnRules      = "pn_rules"
-	SwitchProgSwitchFrame = "switch_frame"
-	SwitchVarBare         = "bare"
+	SwitchMapPnConnections = "pn_connections"
+	SwitchMapPnDropped     = "pn_dropped"
+	SwitchMapPnDrops       = "pn_drops"
+	SwitchMapPnFlows       = "pn_flows"
+	SwitchMapPnFragments   = "pn_fragments"
+	SwitchMapPnMembers     = "pn_members"
+	SwitchMapPnOpened      = "pn_opened"
+	SwitchMapPnPace        = "pn_pace"
+	SwitchMapPnPacket      = "pn_packet"
+	SwitchMapPnPolicies    = "pn_policies"
+	SwitchMapPnPorts       = "pn_ports"
+	SwitchMapPnRules       = "pn_rules"
+	SwitchProgSwitchFrame  = "switch_frame"
+	SwitchVarBare          = "bare"
 )
 
 // LoadSwitch returns the embedded CollectionSpec for Switch.
@@ -236,17 +237,18 @@ type SwitchProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SwitchMapSpecs struct {
-	PnDropped   *ebpf.MapSpec `ebpf:"pn_dropped"`
-	PnDrops     *ebpf.MapSpec `ebpf:"pn_drops"`
-	PnFlows     *ebpf.MapSpec `ebpf:"pn_flows"`
-	PnFragments *ebpf.MapSpec `ebpf:"pn_fragments"`
-	PnMembers   *ebpf.MapSpec `ebpf:"pn_members"`
-	PnOpened    *ebpf.MapSpec `ebpf:"pn_opened"`
-	PnPace      *ebpf.MapSpec `ebpf:"pn_pace"`
-	PnPacket    *ebpf.MapSpec `ebpf:"pn_packet"`
-	PnPolicies  *ebpf.MapSpec `ebpf:"pn_policies"`
-	PnPorts     *ebpf.MapSpec `ebpf:"pn_ports"`
-	PnRules     *ebpf.MapSpec `ebpf:"pn_rules"`
+	PnConnections *ebpf.MapSpec `ebpf:"pn_connections"`
+	PnDropped     *ebpf.MapSpec `ebpf:"pn_dropped"`
+	PnDrops       *ebpf.MapSpec `ebpf:"pn_drops"`
+	PnFlows       *ebpf.MapSpec `ebpf:"pn_flows"`
+	PnFragments   *ebpf.MapSpec `ebpf:"pn_fragments"`
+	PnMembers     *ebpf.MapSpec `ebpf:"pn_members"`
+	PnOpened      *ebpf.MapSpec `ebpf:"pn_opened"`
+	PnPace        *ebpf.MapSpec `ebpf:"pn_pace"`
+	PnPacket      *ebpf.MapSpec `ebpf:"pn_packet"`
+	PnPolicies    *ebpf.MapSpec `ebpf:"pn_policies"`
+	PnPorts       *ebpf.MapSpec `ebpf:"pn_ports"`
+	PnRules       *ebpf.MapSpec `ebpf:"pn_rules"`
 }
 
 // SwitchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -276,21 +278,23 @@ func (o *SwitchObjects) Close() error {
 //
 // It can be passed to LoadSwitchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SwitchMaps struct {
-	PnDropped   *ebpf.Map `ebpf:"pn_dropped"`
-	PnDrops     *ebpf.Map `ebpf:"pn_drops"`
-	PnFlows     *ebpf.Map `ebpf:"pn_flows"`
-	PnFragments *ebpf.Map `ebpf:"pn_fragments"`
-	PnMembers   *ebpf.Map `ebpf:"pn_members"`
-	PnOpened    *ebpf.Map `ebpf:"pn_opened"`
-	PnPace      *ebpf.Map `ebpf:"pn_pace"`
-	PnPacket    *ebpf.Map `ebpf:"pn_packet"`
-	PnPolicies  *ebpf.Map `ebpf:"pn_policies"`
-	PnPorts     *ebpf.Map `ebpf:"pn_ports"`
-	PnRules     *ebpf.Map `ebpf:"pn_rules"`
+	PnConnections *ebpf.Map `ebpf:"pn_connections"`
+	PnDropped     *ebpf.Map `ebpf:"pn_dropped"`
+	PnDrops       *ebpf.Map `ebpf:"pn_drops"`
+	PnFlows       *ebpf.Map `ebpf:"pn_flows"`
+	PnFragments   *ebpf.Map `ebpf:"pn_fragments"`
+	PnMembers     *ebpf.Map `ebpf:"pn_members"`
+	PnOpened      *ebpf.Map `ebpf:"pn_opened"`
+	PnPace        *ebpf.Map `ebpf:"pn_pace"`
+	PnPacket      *ebpf.Map `ebpf:"pn_packet"`
+	PnPolicies    *ebpf.Map `ebpf:"pn_policies"`
+	PnPorts       *ebpf.Map `ebpf:"pn_ports"`
+	PnRules       *ebpf.Map `ebpf:"pn_rules"`
 }
 
 func (m *SwitchMaps) Close() error {
 	return _SwitchClose(
+		m.PnConnections,
 		m.PnDropped,
 		m.PnDrops,
 		m.PnFlows,

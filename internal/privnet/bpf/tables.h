@@ -105,7 +105,7 @@ struct rule_key {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 262144);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct rule_key);
 	__type(value, __u32);
@@ -126,9 +126,18 @@ struct opened {
 	__u64 by[2];
 };
 
+/* Of TCP, which must not be forgotten because somebody sends datagrams. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 131072);
+	__type(key, struct pair_key);
+	__type(value, struct opened);
+} pn_connections SEC(".maps");
+
+/* Of all other protocols. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 131072);
 	__type(key, struct pair_key);
 	__type(value, struct opened);
 } pn_opened SEC(".maps");
@@ -209,12 +218,23 @@ struct {
 } pn_dropped SEC(".maps");
 
 /* How many entries each port has added to the tables that forget, in the
- * current second. Shared by ports whose ifindex differs by PACE_SLOTS. */
-#define PACE_SLOTS 4096
+ * current second. Interface numbers only rise, and two ports that are there at
+ * the same time have one slot only if theirs differ by a multiple of
+ * PACE_SLOTS. */
+#define PACE_SLOTS 65536
+
+enum pace_of {
+	PACE_CONNECTIONS = 0,
+	PACE_OPENED = 1,
+	PACE_FRAGMENTS = 2,
+	PACE_FLOWS = 3,
+	PACE_DROPPED = 4,
+	PACES = 6, /* an even number, for the size of struct pace */
+};
 
 struct pace {
 	__u64 second;
-	__u32 added[4];
+	__u32 added[PACES];
 };
 
 struct {
