@@ -89,17 +89,15 @@ func (s *Switch) enterPolicies() error {
 	if err != nil {
 		return err
 	}
-	rules, err := s.rulesByVersion()
+	rules, err := s.allRules()
 	if err != nil {
 		return err
 	}
-	var failed []error
-	for _, network := range slices.Sorted(maps.Keys(s.policies)) {
-		if err := s.setPolicy(network, s.policies[network], have, rules); err != nil {
-			failed = append(failed, fmt.Errorf("cannot set the policy of network %d, it keeps the one it had: %w", network, err))
-		}
+	if err := s.removeFormer(have, rules); err != nil {
+		return err
 	}
-	for network := range have {
+	var failed []error
+	for network, former := range have {
 		if _, keep := s.policies[network]; keep {
 			continue
 		}
@@ -107,8 +105,14 @@ func (s *Switch) enterPolicies() error {
 			failed = append(failed, fmt.Errorf("cannot open network %d: %w", network, err))
 			continue
 		}
-		s.switched = time.Now()
+		delete(have, network)
+		s.retired[former.Id] = time.Now()
 		s.log.Info("Removed policy", "network", network)
+	}
+	for _, network := range slices.Sorted(maps.Keys(s.policies)) {
+		if err := s.setPolicy(network, s.policies[network], have, rules); err != nil {
+			failed = append(failed, fmt.Errorf("cannot set the policy of network %d, it keeps the one it had: %w", network, err))
+		}
 	}
 	return errors.Join(failed...)
 }
@@ -155,7 +159,7 @@ func (s *Switch) Policies(ctx context.Context) ([]Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	rules, err := s.rulesByVersion()
+	rules, err := s.allRules()
 	if err != nil {
 		return nil, err
 	}
@@ -182,8 +186,7 @@ func (s *Switch) setPolicy(network uint32, want Policy, have map[uint32]bpf.Swit
 			return nil
 		}
 	} else if next.Id = s.freeVersion(have, rules); len(set) > 0 {
-		rules[next.Id] = set // taken, also if this fails half way
-		if err := s.addRules(next.Id, set); err != nil {
+		if err := s.addRules(next.Id, set, have, rules); err != nil {
 			return err
 		}
 	}
@@ -191,19 +194,47 @@ func (s *Switch) setPolicy(network uint32, want Policy, have map[uint32]bpf.Swit
 		return fmt.Errorf("cannot enter it%s: %w", full(err), err)
 	}
 	have[network] = next
-	s.switched = time.Now()
+	if had && old.Id != next.Id {
+		s.retired[old.Id] = time.Now()
+	}
 	s.log.Info("Set policy", "network", network, "mode", want.Mode, "rules", len(set))
 	return nil
 }
 
-func (s *Switch) addRules(version uint32, set ruleSet) error {
-	for r := range set {
-		err := s.maps.rules.Put(ruleKey(version, r), uint32(1))
-		if errors.Is(err, unix.E2BIG) {
-			return fmt.Errorf("the node's %d rules are used up (a change needs room for the old and the new ones): use fewer, by \"any\"", MaxRules)
+// addRules enters the rules of a new version, all or none. A node that is full
+// may be so of what was replaced just now, which is waited for.
+func (s *Switch) addRules(version uint32, set ruleSet, have map[uint32]bpf.SwitchPolicy, rules map[uint32]ruleSet) error {
+	err := s.enterRules(version, set)
+	if errors.Is(err, unix.E2BIG) && len(s.retired) > 0 {
+		time.Sleep(leftovers)
+		if err = s.removeFormer(have, rules); err == nil {
+			err = s.enterRules(version, set)
 		}
-		if err != nil {
+	}
+	if errors.Is(err, unix.E2BIG) {
+		err = fmt.Errorf("the node's %d rules are used up (a change needs room for the old and the new ones): use fewer, by \"any\"", MaxRules)
+	}
+	if err != nil {
+		// Whoever comes next shall find the room that this had no use for.
+		return errors.Join(err, s.removeRules(version, set))
+	}
+	rules[version] = set
+	return nil
+}
+
+func (s *Switch) enterRules(version uint32, set ruleSet) error {
+	for r := range set {
+		if err := s.maps.rules.Put(ruleKey(version, r), uint32(1)); err != nil {
 			return fmt.Errorf("cannot enter a rule: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *Switch) removeRules(version uint32, set ruleSet) error {
+	for r := range set {
+		if err := remove(s.maps.rules, ruleKey(version, r)); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -213,34 +244,24 @@ func (s *Switch) addRules(version uint32, set ruleSet) error {
 // under way when it was replaced may still ask for them.
 const leftovers = time.Second
 
-// rulesByVersion reads the rules of every version, and removes those of
-// versions that are not in force: replaced ones, and what a killed process had
-// not finished.
-func (s *Switch) rulesByVersion() (map[uint32]ruleSet, error) {
-	policies, err := readTable[uint32, bpf.SwitchPolicy](s.maps.policies)
-	if err != nil {
-		return nil, err
-	}
+// removeFormer removes the rules of versions that are not in force: replaced
+// ones, and what a killed process had not finished.
+func (s *Switch) removeFormer(have map[uint32]bpf.SwitchPolicy, rules map[uint32]ruleSet) error {
 	inForce := make(map[uint32]bool)
-	for _, p := range policies {
+	for _, p := range have {
 		inForce[p.Id] = true
 	}
-	rules, err := s.allRules()
-	if err != nil || time.Since(s.switched) <= leftovers {
-		return rules, err
-	}
 	for version, set := range rules {
-		if inForce[version] {
+		if inForce[version] || time.Since(s.retired[version]) < leftovers {
 			continue
 		}
-		for r := range set {
-			if err := remove(s.maps.rules, ruleKey(version, r)); err != nil {
-				return nil, err
-			}
+		if err := s.removeRules(version, set); err != nil {
+			return err
 		}
 		delete(rules, version)
 	}
-	return rules, nil
+	maps.DeleteFunc(s.retired, func(_ uint32, since time.Time) bool { return time.Since(since) >= leftovers })
+	return nil
 }
 
 // allRules reads the rules of every version.

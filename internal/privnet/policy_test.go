@@ -248,7 +248,7 @@ func TestRulesAreReplacedInOneStep(t *testing.T) {
 	t.Logf("%d packets", sent.Load())
 
 	// What was replaced is gone when nothing can ask for it any more.
-	s.switched = time.Time{}
+	clear(s.retired)
 	setPolicies(t, s, versions[1])
 	rules, err := readTable[bpf.SwitchRuleKey, uint32](s.maps.rules)
 	if err != nil || len(rules) != 101 {
@@ -314,16 +314,43 @@ func TestSetPoliciesHoldsExactlyThese(t *testing.T) {
 	for i := range uint32(MaxRules + 1) {
 		huge.Rules = append(huge.Rules, Rule{From: 1 + i})
 	}
-	if err := s.SetPolicies(context.Background(), []Policy{huge, empty}); err == nil || !strings.Contains(err.Error(), "are used up") {
+	behind := Policy{Network: 3, Mode: ModeEnforce, Rules: []Rule{{1, 2, TCP, 81}}}
+	if err := s.SetPolicies(context.Background(), []Policy{huge, behind}); err == nil || !strings.Contains(err.Error(), "are used up") {
 		t.Errorf("too many rules: %v", err)
 	}
-	if diff := cmp.Diff([]Policy{second, empty}, policies()); diff != "" {
+	if diff := cmp.Diff([]Policy{second, behind}, policies()); diff != "" {
 		t.Errorf("after the refusals (-want +got):\n%s", diff)
 	}
-	s.switched = time.Time{}
 	setPolicies(t, s, first)
 	if diff := cmp.Diff([]Policy{first}, policies()); diff != "" {
 		t.Errorf("with room again (-want +got):\n%s", diff)
+	}
+}
+
+// Changes in quick succession leave their former rules behind for a moment; the
+// next that finds no room waits for theirs.
+func TestQuickChangesDoNotFillTheNode(t *testing.T) {
+	s := open(t, newConfig(t))
+	big := func(n uint32) Policy {
+		p := Policy{Network: 1, Mode: ModeEnforce}
+		for i := range n {
+			p.Rules = append(p.Rules, Rule{From: 1 + i, To: 1})
+		}
+		return p
+	}
+	const each = MaxRules/3 + 1
+	for i := range uint32(5) {
+		setPolicies(t, s, big(each+i))
+	}
+	// Nor does a network that was replaced lately keep what others replaced.
+	small := Policy{Network: 2, Mode: ModeEnforce}
+	setPolicies(t, s, big(each), small)
+	for v := range s.retired {
+		s.retired[v] = time.Now().Add(-leftovers)
+	}
+	setPolicies(t, s, big(each), Policy{Network: 2, Mode: ModeDryRun, Rules: []Rule{{1, 2, TCP, 80}}})
+	if rules, err := s.allRules(); err != nil || len(rules) != 2 {
+		t.Errorf("rules of %d versions are left, want 2; %v", len(rules), err)
 	}
 }
 

@@ -62,11 +62,11 @@ type Switch struct {
 	// claims guards members: that an address is taken and by whom.
 	claims sync.Mutex
 	// policing guards policies and rules, in the tables and here: policies is
-	// what they should say, nil until SetPolicies was called; switched is when
-	// a network last got a new version of its rules.
+	// what they should say, nil until SetPolicies was called; retired is when
+	// versions of rules that may still be there were put out of force.
 	policing sync.Mutex
 	policies map[uint32]Policy
-	switched time.Time
+	retired  map[uint32]time.Time
 	version  uint32 // of the rules made last
 	// index is the host end of each endpoint we know, also after its link
 	// vanished with the container's namespace.
@@ -167,7 +167,7 @@ func newSwitch(cfg *Config) (*Switch, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Switch{cfg: *cfg, log: cfg.Log, ns: netns.None(), seed: maphash.MakeSeed()}, nil
+	return &Switch{cfg: *cfg, log: cfg.Log, ns: netns.None(), seed: maphash.MakeSeed(), retired: make(map[uint32]time.Time)}, nil
 }
 
 // load opens the tables and loads the program with them.
