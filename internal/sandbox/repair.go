@@ -105,6 +105,9 @@ func (p *pass) strays(accept bool) error {
 	for _, s := range p.m.list() {
 		if _, known := p.containers[s.InstanceID]; known || p.containers == nil {
 			kept = append(kept, s)
+			if known {
+				p.m.own(s)
+			}
 		} else {
 			strays = append(strays, s)
 		}
@@ -274,19 +277,19 @@ func (p *pass) given(f outside.Finding) bool {
 
 // report logs refusals, when they are others than before.
 func (m *Manager) report(refused []Refusal) {
-	var lines []string
-	for _, r := range refused {
-		lines = append(lines, r.String())
+	if !SameContainers(m.refused, refused) {
+		var lines []string
+		for _, r := range refused {
+			lines = append(lines, r.String())
+		}
+		if len(lines) > 0 {
+			m.cfg.Log.Error("REFUSED TO REMOVE THE NETWORKS OF CONTAINERS THAT RUN: too many at once, and nobody asked for it. Is the database, containerd's data or the run folder another one than before? Put it back and restart the server. If they are to be removed: atoll server --accept-removal",
+				"refused", strings.Join(lines, "; "))
+		} else {
+			m.cfg.Log.Info("No removal of networks is refused any more")
+		}
 	}
-	now := strings.Join(lines, "; ")
-	if now != m.refused && now != "" {
-		m.cfg.Log.Error("REFUSED TO REMOVE THE NETWORKS OF CONTAINERS THAT RUN: too many at once, and nobody asked for it. Is the database, containerd's data or the run folder another one than before? Put it back and restart the server. If they are to be removed: atoll server --accept-removal",
-			"refused", now)
-	}
-	if now == "" && m.refused != "" {
-		m.cfg.Log.Info("No removal of networks is refused any more")
-	}
-	m.refused = now
+	m.refused = refused
 }
 
 // logFailures logs what could not be repaired, once as long as it lasts.

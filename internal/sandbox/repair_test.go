@@ -293,18 +293,63 @@ func TestAMassRemovalIsRefused(t *testing.T) {
 			if _, err := os.Stat(filepath.Join(m.lab.Dir(), "netns", "containers", "idle")); err == nil {
 				t.Error("what nobody is in stayed")
 			}
-			// A new container gets none of their addresses.
-			next := m.container("next", 1, 0)
-			if next.PrivateAddr == a.PrivateAddr || next.PrivateAddr == b.PrivateAddr || next.OutsideAddr == a.OutsideAddr {
-				t.Errorf("a new container got %s and %s", next.PrivateAddr, next.OutsideAddr)
+			// As many new containers come as were lost. They get none of the
+			// addresses, and do not outvote those that nobody gave up.
+			var next []string
+			for i, lost := range []box{a, b, other} {
+				id := fmt.Sprintf("next%d", i)
+				fresh := m.container(id, lost.Network.Key, 0)
+				fresh.inhabit()
+				next = append(next, id)
+				for _, x := range []box{a, b, other} {
+					if fresh.OutsideAddr == x.OutsideAddr || fresh.Network == x.Network && fresh.PrivateAddr == x.PrivateAddr {
+						t.Errorf("a new container got %s and %s", fresh.PrivateAddr, fresh.OutsideAddr)
+					}
+				}
 			}
+			stillRefused := func() {
+				t.Helper()
+				r := m.repair(false, next...)
+				var held []string
+				for _, refused := range r.Refused {
+					held = append(held, refused.Containers...)
+				}
+				if slices.Sort(held); !slices.Equal(held, []string{"a", "b", "other"}) || len(r.Removed)+len(r.Repaired)+len(r.Failed) != 0 {
+					t.Errorf("report is %+v, want the three refused still", r)
+				}
+				works()
+			}
+			stillRefused()
+			if n := strings.Count(m.log.String(), "REFUSED"); n != 1 {
+				t.Errorf("logged %d times that the same containers stay", n)
+			}
+			m.open()
+			m.restore(next...)
+			works()
+			stillRefused()
+			// One of them is known again: it is a container like any other.
+			m.open()
+			m.restore(append(next, "other")...)
+			if list := m.manager.List(); !slices.ContainsFunc(list, func(s sandbox.Sandbox) bool { return s.InstanceID == "other" && !s.Held }) {
+				t.Errorf("the sandboxes are %+v", list)
+			}
+			next = append(next, "other")
+			if r := m.repair(false, next...); len(r.Refused) != 1 || len(r.Refused[0].Containers) != 2 || r.Refused[0].Of != 4 || len(r.Removed)+len(r.Repaired) != 0 {
+				t.Errorf("report is %+v, want two of four of the network refused", r)
+			}
+			// Others are judged without the held ones.
+			if r := m.repair(false, "next0", "next2", "other"); len(r.Removed) != 1 || r.Removed[0].Container != "next1" {
+				t.Errorf("report is %+v, want the one of two removed", r)
+			}
+			works()
 			// Somebody decides.
-			if r := m.repair(true, "next"); len(r.Removed) != 3 || len(r.Refused) != 0 {
-				t.Errorf("report is %+v, want three removals", r)
+			next = []string{"next0", "next2", "other"}
+			if r := m.repair(true, next...); len(r.Removed) != 2 || len(r.Refused) != 0 {
+				t.Errorf("report is %+v, want two removals", r)
 			}
-			m.wantHealthy("next")
-			if got := len(m.manager.List()); got != 1 {
-				t.Errorf("%d sandboxes are left, want that of the new container", got)
+			m.wantHealthy(next...)
+			if got := len(m.manager.List()); got != 3 {
+				t.Errorf("%d sandboxes are left, want those of the engine's containers", got)
 			}
 		})
 	}

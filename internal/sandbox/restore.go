@@ -58,16 +58,23 @@ func (m *Manager) takeOver(wanted []Sandbox, notes map[string]Sandbox, processes
 		w.NetnsPath = m.netns(w.InstanceID)
 		switch {
 		case isNoted && m.adopt(processes, noted):
+			m.own(noted)
 		case m.plausible(w) == nil && (w.Private || w.Outside) && m.adopt(processes, w):
 			m.cfg.Log.Warn("The network of a container was not noted; taken over from what the engine knows", "container", w.InstanceID)
-			if err := m.writeNote(w); err != nil {
-				m.cfg.Log.Error("The network of a container cannot be noted", "container", w.InstanceID, "error", err)
-			}
+			m.keep(w)
 		case isNoted:
 			lost = append(lost, noted)
 		}
 	}
 	return lost
+}
+
+// own ends the hold of a sandbox that the engine knows again.
+func (m *Manager) own(s Sandbox) {
+	if s.Held {
+		s.Held = false
+		m.keep(s)
+	}
 }
 
 // adopt takes a sandbox over if its namespace is there; one that is not bound
@@ -115,13 +122,24 @@ func (m *Manager) straysAmong(notes, kernel map[string]Sandbox, wanted []Sandbox
 	return strays
 }
 
-// hold keeps a stray as if it were wanted.
+// hold keeps a stray as if it were wanted, until the engine knows it or its
+// processes end.
 func (m *Manager) hold(processes users, s Sandbox) {
 	s.Private, s.Outside = s.Private && s.PrivateAddr.IsValid(), s.Outside && s.OutsideAddr.IsValid()
-	if _, ours := m.sandboxes[s.InstanceID]; !ours && m.plausible(s) == nil && m.adopt(processes, s) {
-		if _, err := m.ensureNote(s); err != nil {
-			m.cfg.Log.Error("The network of a container cannot be noted", "container", s.InstanceID, "error", err)
-		}
+	s.Held = true
+	if _, ours := m.sandboxes[s.InstanceID]; !ours && (m.plausible(s) != nil || !m.adopt(processes, s)) {
+		return
+	}
+	m.keep(s)
+}
+
+// keep takes note of what changed of a sandbox that is ours.
+func (m *Manager) keep(s Sandbox) {
+	m.mu.Lock()
+	m.sandboxes[s.InstanceID] = s
+	m.mu.Unlock()
+	if _, err := m.ensureNote(s); err != nil {
+		m.cfg.Log.Error("The network of a container cannot be noted", "container", s.InstanceID, "error", err)
 	}
 }
 

@@ -73,6 +73,10 @@ type Sandbox struct {
 	NetnsPath   string
 	PrivateAddr netip.Addr
 	OutsideAddr netip.Addr
+	// Held is set when the engine did not know the container any more and a
+	// removal was refused. It is in the note: the refusal outlives restarts,
+	// until the engine knows the container again.
+	Held bool `json:",omitempty"`
 }
 
 // Manager makes and removes sandboxes. It is safe for concurrent use, but the
@@ -90,7 +94,7 @@ type Manager struct {
 	sandboxes map[string]Sandbox
 
 	// refused and failures are what the last look logged, guarded by whole.
-	refused  string
+	refused  []Refusal
 	failures []Finding
 }
 

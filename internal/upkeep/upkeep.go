@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -185,7 +184,7 @@ func (u *Upkeep) tell(ctx context.Context, before, now State) {
 		u.cfg.Log.Error("REFUSED TO STOP CONTAINERS: their apps are not in the database, and never were. Is it another one than before? Put it back and restart the server. If they are to be stopped: atoll server --accept-removal",
 			"workloads", now.Workloads)
 	}
-	other := len(now.Report.Refused) > 0 && !reflect.DeepEqual(before.Report.Refused, now.Report.Refused)
+	other := len(now.Report.Refused) > 0 && !sandbox.SameContainers(before.Report.Refused, now.Report.Refused)
 	if (newly || other) && u.cfg.Refused != nil {
 		if err := u.cfg.Refused(ctx, now); err != nil {
 			u.cfg.Log.Error("Cannot add the event of a refused removal", "error", err)
