@@ -1,7 +1,7 @@
 // Package containerd runs workloads on one machine with containerd and runc.
 //
-// It imports platform and engine of ours, and declares what it needs of the
-// container's network itself (Network). It never looks at databases, names,
+// It imports platform, engine and namespace of ours, and declares what it needs
+// of the container's network itself (Network). It never looks at databases, names,
 // routes or the private network, and it never decides how many containers
 // there should be.
 //
@@ -40,6 +40,9 @@
 //   - Neither the death of this process nor of containerd ends a container or
 //     loses a line of its log. A stop that was interrupted is carried on.
 //   - New returns only after the sink holds a row for every container.
+//   - A row has the addresses of its container as long as that is connected, over
+//     crashes and restarts of this process; after a restart of the machine it
+//     has none until the container is connected anew.
 //   - A private containerd is started again when it dies.
 //   - A container has no capability, cannot gain privileges or make a user
 //     namespace, and runs as an unprivileged user. What is not below /app,

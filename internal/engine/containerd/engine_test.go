@@ -297,12 +297,68 @@ func testReboot(t *testing.T, m *machine) {
 	must(t, m.config(nil).daemon().Stop())
 	must(t, os.RemoveAll(filepath.Join(m.dir, "run")))
 
-	again, rows := m.opened(t, nil)
+	var found []platform.Instance
+	again, rows := m.opened(t, func(c *Config) {
+		sink := c.Sink.(*enginetest.Recorder)
+		c.Found = func() { found = sink.Rows(w.ID) }
+	})
+	if len(found) != 2 {
+		t.Fatalf("found %+v", found)
+	}
+	for _, i := range found {
+		// Names and routes are served now, and others may get these addresses.
+		if i.NetnsPath != "" || i.PrivateAddr.IsValid() || i.OutsideAddr.IsValid() {
+			t.Errorf("a container that is connected to nothing has %s and %s in its row", i.PrivateAddr, i.OutsideAddr)
+		}
+	}
 	after := rows.AwaitNumbers(t, w.ID, 1, 2)
+	if !after[0].PrivateAddr.IsValid() {
+		t.Errorf("the row has no address again: %+v", after[0])
+	}
 	if after[0].ID != before[0].ID || after[0].Restarts != 0 || after[0].LastExit != nil {
 		t.Errorf("the row is %+v, before %+v", after[0], before[0])
 	}
 	remove(t, again, rows, w)
+}
+
+// What ended while nobody looked, or waits for its next start, is connected
+// still: its name goes on.
+func TestAContainerWithoutAProcessKeepsItsAddresses(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it makes a network namespace")
+	}
+	bound := filepath.Join(t.TempDir(), "ns")
+	must(t, makeNetns(Sandbox{NetnsPath: bound}))
+	t.Cleanup(func() { must(t, removeNetns(bound)) })
+	empty := filepath.Join(t.TempDir(), "empty") // a run folder that is kept over a reboot
+	must(t, os.WriteFile(empty, nil, 0o600))
+	for name, tt := range map[string]struct {
+		path  string
+		found foundProcess
+		keeps bool
+	}{
+		"ended":                     {bound, foundProcess{stopped: true}, true},
+		"waits for its next start":  {bound, foundProcess{}, true},
+		"the machine was restarted": {empty, foundProcess{}, false},
+		"with a new run folder":     {filepath.Join(t.TempDir(), "none"), foundProcess{}, false},
+	} {
+		for _, once := range []*onceRecord{nil, {}} {
+			r := newRecord(workload("probe wait", 1), 1, "test", time.Now())
+			r.Once = once
+			r.Instance.State = platform.InstanceCrashed
+			want := Sandbox{tt.path, netip.MustParseAddr("10.240.0.1"), netip.MustParseAddr("172.17.0.2")}
+			r.Instance.NetnsPath, r.Instance.PrivateAddr, r.Instance.OutsideAddr = want.NetnsPath, want.PrivateAddr, want.OutsideAddr
+			if !tt.keeps {
+				want = Sandbox{}
+			}
+			e := &Engine{ctx: t.Context()}
+			k := newKeeper(e, r)
+			e.adopt(k, tt.found)
+			if got := k.record().sandbox(); got != want {
+				t.Errorf("%s (%+v): it has %+v, want %+v", name, once, got, want)
+			}
+		}
+	}
 }
 
 func testAddress(t *testing.T, m *machine) {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/atollhq/atoll/internal/namespace"
 	"github.com/atollhq/atoll/internal/platform"
 )
 
@@ -124,6 +126,11 @@ func (e *Engine) processes(ctx context.Context) (map[string]foundProcess, error)
 // adopt brings a keeper into the state that its container is in.
 func (e *Engine) adopt(k *keeper, p foundProcess) <-chan ending {
 	row := &k.rec.Instance
+	if !p.running && !isBound(row.NetnsPath) {
+		// The machine was restarted, and the network with it: these addresses
+		// go to whoever starts first, and would be of two containers.
+		row.NetnsPath, row.PrivateAddr, row.OutsideAddr = "", netip.Addr{}, netip.Addr{}
+	}
 	if k.rec.Once != nil {
 		return e.adoptOnce(k, p)
 	}
@@ -155,4 +162,11 @@ func (e *Engine) adopt(k *keeper, p foundProcess) <-chan ending {
 		row.State, row.Reason, row.StartedAt, row.RetryAt = platform.InstanceStarting, "", time.Time{}, time.Time{}
 	}
 	return nil
+}
+
+// isBound reports whether there is a network namespace at path. One that
+// cannot be looked at is taken to be there: its container keeps its name.
+func isBound(path string) bool {
+	bound, err := namespace.Bound(path)
+	return bound || err != nil
 }
