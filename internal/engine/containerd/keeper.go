@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"sync"
@@ -214,6 +215,9 @@ func (k *keeper) wait(err error, delay time.Duration) {
 	})
 	k.e.log.Info("a container waits for room", "container", k.label(), "id", k.id, "reason", err, "retry in", delay)
 }
+
+// longestDelay is the most that a container waits for its next start.
+var longestDelay = engine.RestartDelay(math.MaxInt) * 5 / 4
 
 // withJitter adds up to a quarter, so that what ended together does not
 // start together again and again.

@@ -70,6 +70,24 @@ func newRecord(w platform.Workload, number int, node string, now time.Time) reco
 	}}
 }
 
+// bound limits what lies ahead to what it can be at most. Times are of the
+// machine's clock: when that is set back between two processes of ours, what
+// is due in a minute would be due in years.
+func (r *record) bound(now time.Time) {
+	r.Instance.RetryAt = earlier(r.Instance.RetryAt, now.Add(longestDelay))
+	if r.Stop != nil {
+		r.Stop.DrainUntil = earlier(r.Stop.DrainUntil, now.Add(platform.DrainDelay))
+		r.Stop.TermAt = earlier(r.Stop.TermAt, now)
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b.UTC()
+	}
+	return a
+}
+
 // request is what the network has to make for the container.
 func (r record) request() Request {
 	q := Request{InstanceID: r.Instance.ID, Network: r.Workload.Network, Group: r.Workload.Group, Private: r.Workload.Network.ID != "", Outside: true}
@@ -152,6 +170,7 @@ func loadRecord(c containers.Container) (record, error) {
 	if r.Instance.ID != c.ID {
 		return r, fmt.Errorf("the record of container %s is about %q", c.ID, r.Instance.ID)
 	}
+	r.bound(time.Now())
 	return r, nil
 }
 
