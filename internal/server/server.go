@@ -36,7 +36,8 @@ import (
 )
 
 // Run runs the server until ctx ends, then stops what belongs to the process.
-// Containers go on. One server may use a data folder at a time.
+// Containers go on. One server may use a data folder, and a run folder, at a
+// time.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	unlock, err := lock(cfg)
 	if err != nil {
@@ -60,10 +61,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return nil
 }
 
-// Names in the data folder; the engine has one in the run folder too.
+// Names in the data folder; the engine has one in the run folder too, and so
+// has the lock, another one in case both are the same folder.
 const (
 	databaseName = "atoll.db"
 	lockName     = "server.lock"
+	runLockName  = "node.lock"
 	engineName   = "engine"
 )
 
@@ -301,23 +304,35 @@ func (s *machine) forgetSource(id string) {
 	}
 }
 
-// lock makes sure that one server uses a data folder at a time.
+// lock makes sure that one server at a time uses a data folder, and a run
+// folder: all that is opened from then on replaces what is there of the node.
 func lock(cfg Config) (unlock func(), err error) {
-	for _, dir := range []string{cfg.DataDir, cfg.RunDir} {
-		// Containers' users pass through to their own files, hence the x.
-		if err := os.MkdirAll(dir, 0o711); err != nil {
-			return nil, fmt.Errorf("cannot create %s: %w", dir, err)
-		}
+	data, err := lockDir(cfg.DataDir, lockName)
+	if err != nil {
+		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(cfg.DataDir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
+	run, err := lockDir(cfg.RunDir, runLockName)
+	if err != nil {
+		data.Close()
+		return nil, err
+	}
+	return func() { run.Close(); data.Close() }, nil
+}
+
+func lockDir(dir, name string) (*os.File, error) {
+	// Containers' users pass through to their own files, hence the x.
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("cannot create %s: %w", dir, err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the lock: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		return nil, fmt.Errorf("another atoll server uses %s: stop it first, or choose another data_dir and run_dir", cfg.DataDir)
+		return nil, fmt.Errorf("another atoll server uses %s: stop it first, or choose another data_dir and run_dir", dir)
 	}
-	return func() { f.Close() }, nil
+	return f, nil
 }
 
 // loggerPath finds the log writer, beside this program unless configured.
