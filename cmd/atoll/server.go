@@ -18,7 +18,9 @@ func serverCommand() *cobra.Command {
 		Long: `Runs every role of the platform in one process: API, deployments, engine,
 private and outside network, resolver and router.
 
-It checks the machine first and says what is missing and how to get it.
+It checks the machine first and says what is missing and how to get it. Where
+it ran before, it starts with warnings when only deployments or outside names
+would fail: for want of disk space, the stack image or resolv.conf.
 Containers go on when the server ends, however it ends; the next start finds
 them again.
 

@@ -30,23 +30,29 @@ var unfit = map[int64]string{
 }
 
 // Disk checks that dir, or the nearest folder above it, has room, and is on a
-// file system that containers can live on.
-func Disk(dir string) Check {
+// file system that containers can live on. Where a server is at home already,
+// too little room is only a warning: deployments fail, but what runs needs its
+// names and its router the more.
+func Disk(dir string, atHome bool) Check {
 	return Check{"disk", func(context.Context) (string, error) {
 		st, err := statfs(dir)
 		if err != nil {
 			return "", err
 		}
 		free := int64(st.Bavail) * st.Bsize
+		tight := fmt.Errorf
+		if atHome {
+			tight = Warn
+		}
 		switch {
 		case unfit[st.Type] != "":
 			return "", fmt.Errorf("%s is on %s, which cannot hold containers' file systems: set data_dir to a folder on ext4, xfs or btrfs", dir, unfit[st.Type])
 		case st.Flags&unix.ST_RDONLY != 0:
 			return "", fmt.Errorf("%s is on a file system that is mounted read-only: set data_dir to another", dir)
 		case free < minFree:
-			return "", fmt.Errorf("%s has %d MiB free, at least %d are needed: free some space or set data_dir to another disk", dir, free>>20, minFree>>20)
+			return "", tight("%s has %d MiB free, at least %d are needed: free some space or set data_dir to another disk", dir, free>>20, minFree>>20)
 		case st.Files > 0 && st.Ffree < minInodes:
-			return "", fmt.Errorf("%s has room for %d more files only, at least %d are needed: delete small files or set data_dir to another disk", dir, st.Ffree, minInodes)
+			return "", tight("%s has room for %d more files only, at least %d are needed: delete small files or set data_dir to another disk", dir, st.Ffree, minInodes)
 		case free < roomy:
 			return "", Warn("%s has %d MiB free, which a few more deployments will fill: free some space or set data_dir to another disk", dir, free>>20)
 		}

@@ -43,6 +43,17 @@ const limit = 20 * time.Second
 // Warn makes an error that is only a warning.
 func Warn(format string, args ...any) error { return &warning{fmt.Errorf(format, args...)} }
 
+// WithoutFailure is the check as one that warns at most.
+func (c Check) WithoutFailure() Check {
+	return Check{c.Name, func(ctx context.Context) (string, error) {
+		found, err := c.Run(ctx)
+		if err != nil {
+			err = &warning{err}
+		}
+		return found, err
+	}}
+}
+
 // Examine makes all checks side by side and returns their results in order.
 func Examine(ctx context.Context, checks []Check) []Result {
 	ctx, cancel := context.WithTimeout(ctx, limit)

@@ -28,9 +28,12 @@ func TestFailuresNameEachCheckAndItsRemedy(t *testing.T) {
 		File("folder", dir, "never shown"),
 		Port("API port", l.Addr().String(), "api_listen", 0),
 		Port("API port", l.Addr().String(), "api_listen", os.Getpid()),
-		Disk("/proc/not/there/yet"),
+		Disk("/proc/not/there/yet", false),
 		{"custom", func(context.Context) (string, error) { return "fine", nil }},
 		{"odd", func(context.Context) (string, error) { return "", errors.Join(Warn("one"), Warn("two")) }},
+		File("stack image", dir+"/none", "run make stack").WithoutFailure(),
+		File("folder", dir, "never shown").WithoutFailure(),
+		Disk("/proc/not/there/yet", true), // no files can be made there
 	})
 	failed := Failures(results)
 	if failed == nil {
@@ -41,7 +44,7 @@ func TestFailuresNameEachCheckAndItsRemedy(t *testing.T) {
 			t.Errorf("%q is missing in:\n%v", want, failed)
 		}
 	}
-	for i, want := range []Outcome{OK, Failure, Failure, Failure, OK, Failure, OK, Failure, OK, Warning} {
+	for i, want := range []Outcome{OK, Failure, Failure, Failure, OK, Failure, OK, Failure, OK, Warning, Warning, OK, Warning} {
 		if results[i].Outcome != want {
 			t.Errorf("check %s is %s, want %s: %s", results[i].Name, results[i].Outcome, want, results[i].Text)
 		}
@@ -50,7 +53,7 @@ func TestFailuresNameEachCheckAndItsRemedy(t *testing.T) {
 		t.Error("checks that pass or warn are a failure")
 	}
 	var out strings.Builder
-	if err := Print(&out, results[8:]); err != nil || out.String() != "ok       custom  fine\nwarning  odd     one; two\n" {
+	if err := Print(&out, results[8:10]); err != nil || out.String() != "ok       custom  fine\nwarning  odd     one; two\n" {
 		t.Errorf("printed (%v):\n%s", err, out.String())
 	}
 }

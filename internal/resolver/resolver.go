@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -47,7 +46,8 @@ type Resolver struct {
 	roster    *roster.Roster
 	directory *directory.Directory
 	outside   netip.Prefix
-	upstreams *upstreams
+	upstreams atomic.Pointer[upstreams]
+	listen    []netip.AddrPort
 	sockets   []*socket
 
 	index   atomic.Pointer[index]
@@ -117,11 +117,6 @@ func New(cfg Config) (*Resolver, error) {
 			return nil, fmt.Errorf("cannot serve names on %s: containers have IPv4 only, give an IPv4 address", addr)
 		}
 	}
-	for _, up := range cfg.Upstreams {
-		if slices.Contains(cfg.Listen, up) {
-			return nil, fmt.Errorf("cannot use %s as upstream resolver: it is the address this resolver listens on, and questions would go round in circles", up)
-		}
-	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -133,9 +128,12 @@ func New(cfg Config) (*Resolver, error) {
 		roster:    cfg.Roster,
 		directory: cfg.Directory,
 		outside:   cfg.OutsideNetwork.Masked(),
-		upstreams: newUpstreams(cfg.Upstreams),
+		listen:    cfg.Listen,
 		forwards:  newLimiter(maxForwards, maxForwardsPerAsker),
 		streams:   newLimiter(maxStreams, maxStreamsPerAsker),
+	}
+	if err := r.SetUpstreams(cfg.Upstreams); err != nil {
+		return nil, err
 	}
 	for _, addr := range cfg.Listen {
 		s, err := openSocket(addr)

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -47,6 +48,18 @@ func newUpstreams(addrs []netip.AddrPort) *upstreams {
 	return u
 }
 
+// SetUpstreams replaces the resolvers for outside names. Questions that are
+// under way end with those before.
+func (r *Resolver) SetUpstreams(addrs []netip.AddrPort) error {
+	for _, up := range addrs {
+		if slices.Contains(r.listen, up) {
+			return fmt.Errorf("cannot use %s as upstream resolver: it is the address this resolver listens on, and questions would go round in circles", up)
+		}
+	}
+	r.upstreams.Store(newUpstreams(addrs))
+	return nil
+}
+
 // forward asks the upstreams for query and returns the reply to it, with
 // SERVFAIL when none answered.
 func (r *Resolver) forward(ctx context.Context, query *dns.Msg) *dns.Msg {
@@ -58,7 +71,7 @@ func (r *Resolver) forward(ctx context.Context, query *dns.Msg) *dns.Msg {
 		reply.SetEdns0(maxUDP, opt.Do())
 	}
 	r.forwarded.Add(1)
-	answer, err := r.upstreams.ask(ctx, query)
+	answer, err := r.upstreams.Load().ask(ctx, query)
 	if err != nil {
 		r.log.Debug("No upstream resolver answered", "question", query.Question[0].Name, "error", err)
 	}

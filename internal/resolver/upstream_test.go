@@ -59,6 +59,17 @@ func TestDeadUpstreams(t *testing.T) {
 	if m := ask(t, none, askWeb1, "example.org.", dns.TypeA); m.Rcode != dns.RcodeServerFailure {
 		t.Errorf("without upstreams: %s, want SERVFAIL", dns.RcodeToString[m.Rcode])
 	}
+	// They are found later.
+	late := &recorder{}
+	if err := none.SetUpstreams([]netip.AddrPort{upstreamServer(t, late)}); err != nil {
+		t.Fatal(err)
+	}
+	if m := ask(t, none, askWeb1, "example.org.", dns.TypeA); m.Rcode != dns.RcodeSuccess {
+		t.Errorf("with an upstream that came later: %s", dns.RcodeToString[m.Rcode])
+	}
+	if err := none.SetUpstreams(none.listen); err == nil {
+		t.Error("it would ask itself")
+	}
 	up := &recorder{}
 	second := start(t, r, d, closed, upstreamServer(t, up))
 	if m := ask(t, second, askWeb1, "example.org.", dns.TypeA); len(m.Answer) != 1 {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 
 	"github.com/atollhq/atoll/internal/doctor"
@@ -12,11 +13,32 @@ import (
 
 // Checks are what must be in order before a server with this configuration
 // starts. They change nothing, and send nothing to anybody.
-func Checks(cfg Config) []doctor.Check { return required(cfg, 0) }
+//
+// A server that ran here before is needed by what runs: without it there are
+// no names and no router. So where it can do without something, it starts and
+// warns.
+func Checks(cfg Config) []doctor.Check { return required(cfg, 0, atHome(cfg)) }
+
+// atHome reports whether a server with this configuration came as far as to
+// lock its folder.
+func atHome(cfg Config) bool {
+	_, err := os.Stat(filepath.Join(cfg.DataDir, lockName))
+	return err == nil
+}
 
 // required is Checks, on a machine where the process running (0: none) is a
-// server of this configuration.
-func required(cfg Config, running int) []doctor.Check {
+// server of this configuration. lenient is for a server that is at home.
+func required(cfg Config, running int, lenient bool) []doctor.Check {
+	dispensable := []doctor.Check{
+		doctor.File("stack image", filepath.Join(cfg.stackLayout(), "index.json"),
+			"build it with stack/build-stack.sh "+cfg.StackDir+", or set stack_dir to where it is"),
+		doctor.File("resolv.conf", cfg.ResolvConf, "set resolv_conf to a file with a nameserver line"),
+	}
+	if lenient {
+		for i, c := range dispensable {
+			dispensable[i] = c.WithoutFailure()
+		}
+	}
 	checks := []doctor.Check{
 		doctor.Root(),
 		doctor.Kernel(5, 10),
@@ -26,13 +48,13 @@ func required(cfg Config, running int) []doctor.Check {
 		doctor.Cgroups(),
 		doctor.Program("runc", "runc"),
 		doctor.Program("nft", "nftables"),
-		doctor.Disk(cfg.DataDir),
-		doctor.File("stack image", filepath.Join(cfg.StackDir, stackName+".oci", "index.json"),
-			"build it with stack/build-stack.sh "+cfg.StackDir+", or set stack_dir to where it is"),
-		doctor.File("resolv.conf", cfg.ResolvConf, "set resolv_conf to a file with a nameserver line"),
+		doctor.Disk(cfg.DataDir, lenient),
+	}
+	checks = append(checks, dispensable...)
+	checks = append(checks,
 		doctor.Port("API port", cfg.APIListen, "api_listen", running),
 		doctor.Port("HTTP port", cfg.HTTPListen, "http_listen", running),
-	}
+	)
 	if cfg.Containerd == "" {
 		checks = append(checks, doctor.Program("containerd", "containerd"), doctor.Program("containerd-shim-runc-v2", "containerd"))
 	} else {

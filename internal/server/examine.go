@@ -30,7 +30,7 @@ func Examination(cfg Config) []doctor.Check {
 	running, err := doctor.LockHolder(filepath.Join(cfg.DataDir, lockName))
 	upstreams := func() ([]netip.AddrPort, error) { return resolver.ReadResolvConf(cfg.ResolvConf) }
 	mtu, _ := cfg.outsideMTU() // Validate has refused a wrong one
-	checks := append(required(cfg, running),
+	checks := append(required(cfg, running, false),
 		doctor.Check{Name: "private range", Run: privateRange},
 		doctor.Settings(outside.DefaultBridge, running != 0),
 		doctor.Check{Name: "room", Run: examineRoom},

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"time"
 
 	"github.com/atollhq/atoll/internal/directory"
 	"github.com/atollhq/atoll/internal/engine/containerd"
@@ -24,6 +25,9 @@ type node struct {
 	sandboxes *sandbox.Manager
 	resolver  *resolver.Resolver
 	gateway   netip.Addr
+	// upstreams is where those of the resolver are read from later, "" when it
+	// has some.
+	upstreams string
 }
 
 // openNode opens both networks and the resolver's sockets. Containers that
@@ -62,13 +66,36 @@ func openNode(cfg Config, r *roster.Roster, d *directory.Directory, log *slog.Lo
 	}
 	upstreams, err := resolver.ReadResolvConf(cfg.ResolvConf)
 	if err != nil {
-		return nil, err
+		// The names of private networks need none, and after a boot resolv.conf
+		// may come later than we.
+		log.Error("Only the names of private networks are answered; looking again until there are upstream resolvers", "error", err)
+		n.upstreams = cfg.ResolvConf
 	}
 	n.resolver, err = resolver.New(resolver.Config{
 		Listen: []netip.AddrPort{netip.AddrPortFrom(n.gateway, 53)}, Upstreams: upstreams, OutsideNetwork: prefix,
 		Roster: r, Directory: d, Log: log,
 	})
 	return n, err
+}
+
+// awaitUpstreams gives the resolver its upstreams as soon as there are some.
+func (n *node) awaitUpstreams(ctx context.Context, log *slog.Logger) error {
+	for n.upstreams != "" {
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		addrs, err := resolver.ReadResolvConf(n.upstreams)
+		if err == nil {
+			err = n.resolver.SetUpstreams(addrs)
+		}
+		if err == nil {
+			log.Info("Outside names are answered from now on", "upstreams", addrs)
+			n.upstreams = ""
+		}
+	}
+	return nil
 }
 
 // close releases what the process holds; the networks go on.

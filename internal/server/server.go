@@ -170,7 +170,6 @@ func (s *machine) openEngine(ctx context.Context) (err error) {
 }
 
 func (s *machine) openControl(ctx context.Context) (err error) {
-	layout := filepath.Join(s.cfg.StackDir, stackName+".oci")
 	s.reconciler = &reconcile.Reconciler{Store: s.store, Engine: s.engine, Roster: s.roster, Groups: s.policies, Region: s.cfg.Region, Log: s.log}
 	if s.oneOffs, err = oneoff.New(oneoff.Config{
 		Store: s.store, Engine: s.engine, Roster: s.roster, Compose: s.reconciler.Compose, Say: s.logs.Platform,
@@ -179,7 +178,7 @@ func (s *machine) openControl(ctx context.Context) (err error) {
 		return err
 	}
 	if s.builder, err = build.New(build.Config{
-		Dir: s.data("build"), StackLayout: layout, Engine: s.engine, Log: s.log,
+		Dir: s.data("build"), StackLayout: s.cfg.stackLayout(), Engine: s.engine, Log: s.log,
 		Stack: build.Stack{Name: stackName, RunRef: stackRunRef, BuildRef: stackBuildRef},
 	}); err != nil {
 		return err
@@ -224,14 +223,14 @@ func (s *machine) serve(ctx context.Context) error {
 	return s.serveAPI(ctx)
 }
 
-// serveAPI answers the API once the stack can be deployed on.
+// serveAPI answers the API once the stack can be deployed on, or cannot be
+// loaded for now: that is no reason to end what runs.
 func (s *machine) serveAPI(ctx context.Context) error {
-	layout := filepath.Join(s.cfg.StackDir, stackName+".oci")
-	s.log.Info("Loading the stack image; the first time takes some seconds", "layout", layout)
-	for _, ref := range []string{stackRunRef, stackBuildRef} {
-		if err := s.engine.ImportLayout(ctx, layout, ref); err != nil {
-			return fmt.Errorf("cannot load the stack image %s: %w", ref, err)
-		}
+	image := stackImage{layout: s.cfg.stackLayout(), engine: s.engine, log: s.log}
+	s.log.Info("Loading the stack image; the first time takes some seconds", "layout", image.layout)
+	if err := image.load(ctx); ctx.Err() == nil && err != nil {
+		s.log.Error("The stack image cannot be loaded. Deployments use the one that was loaded before, or fail when there is none; everything else goes on. It is tried again until it works", "error", err, "every", stackRetry)
+		s.running.Go(func() error { return image.loadLater(ctx) })
 	}
 	handler, err := api.New(ctx, api.Config{
 		Store: s.store, Control: s.control, OneOffs: s.oneOffs, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: s.diagnoser(),

@@ -48,6 +48,7 @@ func (s *machine) serveViews(ctx context.Context) {
 		s.log.Warn("Every container is looked at before it is in names and routes again", "error", err)
 	}
 	s.running.Go(func() error { return s.node.resolver.Run(ctx) })
+	s.running.Go(func() error { return s.node.awaitUpstreams(ctx, s.log) })
 	s.running.Go(func() error { return s.observer.Run(ctx) })
 	s.running.Go(func() error { return s.routes.Serve(ctx, s.edge) })
 	s.log.Info("Traffic and names are served", "http", s.cfg.HTTPListen, "domain", s.cfg.BaseDomain, "node", s.cfg.Node)
