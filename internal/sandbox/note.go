@@ -66,14 +66,15 @@ func (m *Manager) dropNote(id string) error {
 }
 
 // removeNote turns a note into a resting one and forgets those that rested.
+// It is young before it is resting: after a kill in between, the next start
+// would take it for one that has rested.
 func (m *Manager) removeNote(id string) error {
-	freed := filepath.Join(m.notesDir(), id+restingNote)
-	err := os.Rename(m.note(id), freed)
+	err := os.Chtimes(m.note(id), time.Time{}, m.cfg.Now())
+	if err == nil {
+		err = os.Rename(m.note(id), filepath.Join(m.notesDir(), id+restingNote))
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
-	}
-	if err == nil {
-		err = os.Chtimes(freed, time.Time{}, m.cfg.Now())
 	}
 	if err == nil {
 		_, err = m.resting()
