@@ -130,6 +130,6 @@ func (n network) Setup(ctx context.Context, r containerd.Request) (containerd.Sa
 	return containerd.Sandbox{NetnsPath: s.NetnsPath, PrivateAddr: s.PrivateAddr, OutsideAddr: s.OutsideAddr}, err
 }
 
-func (n network) Restore(ctx context.Context, _ []containerd.Member) error {
-	return n.Manager.Restore(ctx, nil, false)
+func (n network) Restore(ctx context.Context, _ []containerd.Member) (lost []string, err error) {
+	return nil, n.Manager.Restore(ctx, nil, false)
 }

@@ -145,12 +145,24 @@ func noRoom(err error) error {
 }
 
 // Restore keeps the sandboxes of the containers there are and removes others.
-func (c containerNetwork) Restore(ctx context.Context, members []containerd.Member) error {
+func (c containerNetwork) Restore(ctx context.Context, members []containerd.Member) (lost []string, err error) {
 	wanted := make([]sandbox.Sandbox, 0, len(members))
 	for _, m := range members {
 		wanted = append(wanted, sandbox.Sandbox{Request: sandboxRequest(m.Request), PrivateAddr: m.PrivateAddr, OutsideAddr: m.OutsideAddr})
 	}
-	return c.Manager.Restore(ctx, wanted, c.accept)
+	if err := c.Manager.Restore(ctx, wanted, c.accept); err != nil {
+		return nil, err
+	}
+	connected := map[string]bool{}
+	for _, s := range c.List() {
+		connected[s.InstanceID] = true
+	}
+	for _, m := range members {
+		if !connected[m.InstanceID] {
+			lost = append(lost, m.InstanceID)
+		}
+	}
+	return lost, nil
 }
 
 func sandboxRequest(r containerd.Request) sandbox.Request {

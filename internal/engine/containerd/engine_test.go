@@ -76,6 +76,7 @@ func TestAdapter(t *testing.T) {
 	t.Run("one engine per folder", func(t *testing.T) { testLock(t, m) })
 	t.Run("leftover jobs and sandboxes are removed", func(t *testing.T) { testLeftovers(t, m) })
 	t.Run("after a restart of the machine all starts again", func(t *testing.T) { testReboot(t, m) })
+	t.Run("a container whose network is lost has no addresses", func(t *testing.T) { testNetworkLost(t, m) })
 	t.Run("a containerd that runs already", func(t *testing.T) { testAddress(t, m) })
 	t.Run("a program that knows nothing of SIGTERM ends with tini", func(t *testing.T) { testTini(t, m) })
 	t.Run("many start and end at a time", func(t *testing.T) { testMany(t, m) })
@@ -318,6 +319,33 @@ func testReboot(t *testing.T, m *machine) {
 	if after[0].ID != before[0].ID || after[0].Restarts != 0 || after[0].LastExit != nil {
 		t.Errorf("the row is %+v, before %+v", after[0], before[0])
 	}
+	remove(t, again, rows, w)
+}
+
+// testNetworkLost: others may get the addresses of a container whose network
+// cannot be taken over, although it runs.
+func testNetworkLost(t *testing.T, m *machine) {
+	ctx := context.Background()
+	e, sink := m.opened(t, nil)
+	w := workload("probe wait", 1, 2)
+	must(t, e.Apply(ctx, w))
+	before := sink.AwaitNumbers(t, w.ID, 1, 2)
+	must(t, e.Close())
+	must(t, removeNetns(before[0].NetnsPath))
+
+	again, rows := m.opened(t, nil)
+	after := rows.AwaitNumbers(t, w.ID, 1, 2)
+	if after[0].PrivateAddr.IsValid() || after[0].NetnsPath != "" || !after[0].StartedAt.Equal(before[0].StartedAt) {
+		t.Errorf("the row is %+v, want the same process without addresses", after[0])
+	}
+	if after[1].PrivateAddr != before[1].PrivateAddr {
+		t.Errorf("the row of the other one is %+v, was %+v", after[1], before[1])
+	}
+	// Its next start connects it.
+	must(t, again.Signal(ctx, after[0].ID, syscall.SIGKILL))
+	rows.Await(t, w.ID, "the restart", func(all []platform.Instance) bool {
+		return all[0].Restarts > 0 && all[0].State == platform.InstanceRunning && all[0].PrivateAddr.IsValid()
+	})
 	remove(t, again, rows, w)
 }
 

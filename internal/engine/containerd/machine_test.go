@@ -52,7 +52,7 @@ func newMachine(t *testing.T) *machine {
 			return
 		}
 		// A killed run may have made sandboxes that no container knows.
-		if err := newIslands(m.netns()).Restore(ctx, nil); err != nil {
+		if _, err := newIslands(m.netns()).Restore(ctx, nil); err != nil {
 			t.Errorf("cannot clean up: %v", err)
 			return
 		}

@@ -21,9 +21,10 @@ type Network interface {
 
 	// Restore is called once, before any other method, with every sandbox
 	// that containers of a former process still use: all others can be
-	// removed. One that does not exist any more (the machine was restarted)
-	// is made by the Setup that follows.
-	Restore(ctx context.Context, members []Member) error
+	// removed. It returns the ids of those that do not exist any more, or could
+	// not be taken over: others may get their addresses. When such a container
+	// starts again, Setup makes it anew.
+	Restore(ctx context.Context, members []Member) (lost []string, err error)
 }
 
 // Request says what a container is to be connected to.

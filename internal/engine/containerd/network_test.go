@@ -121,7 +121,7 @@ func (n *islands) count(d int) {
 	n.most = max(n.most, n.removing)
 }
 
-func (n *islands) Restore(_ context.Context, members []Member) error {
+func (n *islands) Restore(_ context.Context, members []Member) (lost []string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	wanted := map[string]bool{}
@@ -129,6 +129,8 @@ func (n *islands) Restore(_ context.Context, members []Member) error {
 		wanted[m.InstanceID] = true
 		if _, err := os.Stat(m.NetnsPath); err == nil {
 			n.known[m.InstanceID] = m.Sandbox
+		} else {
+			lost = append(lost, m.InstanceID)
 		}
 		if m.PrivateAddr.IsValid() && !m.PrivateAddr.Less(n.next) {
 			n.next = m.PrivateAddr.Next()
@@ -136,16 +138,16 @@ func (n *islands) Restore(_ context.Context, members []Member) error {
 	}
 	entries, err := os.ReadDir(n.dir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+		return nil, err
 	}
 	for _, e := range entries {
 		if !wanted[e.Name()] {
 			if err := removeNetns(filepath.Join(n.dir, e.Name())); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return nil
+	return lost, nil
 }
 
 // left are the names of the sandboxes that exist.

@@ -3,7 +3,6 @@ package containerd
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -230,9 +229,7 @@ func (k *keeper) release(ctx context.Context) error {
 		return err
 	}
 	k.released = true
-	k.publish(func(i *platform.Instance) {
-		i.NetnsPath, i.PrivateAddr, i.OutsideAddr = "", netip.Addr{}, netip.Addr{}
-	})
+	k.publish(disconnect)
 	k.save(ctx)
 	return nil
 }

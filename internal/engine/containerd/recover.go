@@ -65,8 +65,14 @@ func (e *Engine) recover(ctx context.Context) error {
 	if e.cfg.Found != nil {
 		e.cfg.Found()
 	}
-	if err := e.cfg.Network.Restore(ctx, members); err != nil {
+	lost, err := e.cfg.Network.Restore(ctx, members)
+	if err != nil {
 		return fmt.Errorf("cannot restore the containers' networks: %w", err)
+	}
+	for _, k := range found {
+		if slices.Contains(lost, k.id) {
+			k.publish(disconnect)
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -129,7 +135,7 @@ func (e *Engine) adopt(k *keeper, p foundProcess) <-chan ending {
 	if !p.running && !isBound(row.NetnsPath) {
 		// The machine was restarted, and the network with it: these addresses
 		// go to whoever starts first, and would be of two containers.
-		row.NetnsPath, row.PrivateAddr, row.OutsideAddr = "", netip.Addr{}, netip.Addr{}
+		disconnect(row)
 	}
 	if k.rec.Once != nil {
 		return e.adoptOnce(k, p)
@@ -162,6 +168,11 @@ func (e *Engine) adopt(k *keeper, p foundProcess) <-chan ending {
 		row.State, row.Reason, row.StartedAt, row.RetryAt = platform.InstanceStarting, "", time.Time{}, time.Time{}
 	}
 	return nil
+}
+
+// disconnect takes the addresses out of a row.
+func disconnect(i *platform.Instance) {
+	i.NetnsPath, i.PrivateAddr, i.OutsideAddr = "", netip.Addr{}, netip.Addr{}
 }
 
 // isBound reports whether there is a network namespace at path. One that
