@@ -2,16 +2,19 @@ package repair
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/atollhq/atoll/e2e/rig"
+	"github.com/atollhq/atoll/internal/engine/containerd"
 	"github.com/atollhq/atoll/internal/upkeep"
 )
 
@@ -342,6 +345,81 @@ func TestALostDatabaseEndsNothing(t *testing.T) {
 		t.Errorf("processes %v run, before %v", now, standing)
 	}
 	rig.Report(t, "repair: lost database", "%d containers and their networks outlived an empty database and the return of the real one", len(standing))
+}
+
+// TestALostEngineCutsNobodyOff takes away what containerd knows. The server
+// starts a container in the place of each that it does not know any more; those
+// go on, over a restart too, until somebody decides.
+func TestALostEngineCutsNobodyOff(t *testing.T) {
+	s := newSite(t)
+	lost := []rig.Container{s.web, s.api, s.far}
+	standing := []int{s.web.First(t), s.api.First(t), s.far.First(t)}
+	t.Cleanup(func() {
+		for _, pid := range standing {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // nobody else knows them
+		}
+	})
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	daemon := containerd.Daemon{DataDir: filepath.Join(s.DataDir(), "engine", "containerd"), RunDir: filepath.Join(s.RunDir(), "engine", "containerd"), Log: slog.Default()}
+	if err := daemon.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(daemon.DataDir, filepath.Join(s.DataDir(), "lost-containerd")); err != nil {
+		t.Fatal(err)
+	}
+	for _, start := range []string{"the first start", "a restart"} {
+		began := time.Now()
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		rig.Await(t, 30*time.Second, "replacements and looks after them", func() error {
+			notes, err := filepath.Glob(filepath.Join(s.RunDir(), "sandboxes", "*.json"))
+			if err != nil || len(notes) < 2*len(lost) {
+				return fmt.Errorf("there are %d sandboxes (%v)", len(notes), err)
+			}
+			if state := s.state(t); state.At.Before(began) || state.Looks < 5 {
+				return fmt.Errorf("the server has looked %d times", state.Looks)
+			}
+			return nil
+		})
+		state, held := s.state(t), map[string]bool{}
+		for _, r := range state.Report.Refused {
+			for _, id := range r.Containers {
+				held[id] = true
+			}
+		}
+		for i, c := range lost {
+			if !held[c.ID] {
+				t.Errorf("after %s, the removal of %s is not refused: %+v", start, c.Label, state)
+			}
+			if first := c.First(t); first != standing[i] {
+				t.Errorf("after %s, %s is process %d, was %d", start, c.Label, first, standing[i])
+			}
+		}
+		if _, err := s.web.Fetch(t, rig.Private(s.api.Atoll.PrivateIP)); err != nil {
+			t.Errorf("after %s, the private network of what runs: %v", start, err)
+		}
+		s.far.WantRefused(t, rig.Private(s.api.Atoll.PrivateIP))
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(s.Program(), "server", "--accept-removal", "--run-dir", s.RunDir(), "--data-dir", s.DataDir()).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	rig.Await(t, 20*time.Second, "a healthy state", func() error {
+		if state := s.state(t); !state.Healthy() {
+			return fmt.Errorf("the state is %+v", state)
+		}
+		return nil
+	})
+	s.web.WantRefused(t, rig.Private(s.api.Atoll.PrivateIP))
+	rig.Report(t, "repair: lost containerd", "%d containers and their networks outlived the loss of containerd's data, beside as many new ones and over a restart, until their removal was accepted", len(lost))
 }
 
 // swap moves the files of a database.
