@@ -96,6 +96,7 @@ func (s *siege) floods(t *testing.T) {
 		{"flows (connection tracking)", s.attacker.plain, flood(order.Flows, "198.51.100.20:0"), "eth0 connections"},
 		{"questions for names outside", s.attacker.plain, flood(order.Questions, "172.17.0.1:53"), "eth0 questions"},
 		{"questions for private names", s.attacker.plain, flood(order.PrivateQuestions, "172.17.0.1:53"), "eth0 questions"},
+		{"questions by TCP", s.attacker.plain, flood(order.StreamQuestions, "172.17.0.1:53"), ""},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			before := readDrops(t, s.Machine)

@@ -32,7 +32,8 @@ type Config struct {
 	OutsideNetwork netip.Prefix
 	// QuestionRate is how many UDP questions one container may ask in a
 	// second; more are dropped. 0 means 10000, enough for 5000 new
-	// connections by name in each.
+	// connections by name in each. Of questions by TCP, 5000 are answered in a
+	// second; more wait.
 	QuestionRate int
 	Roster       *roster.Roster
 	Directory    *directory.Directory
@@ -58,6 +59,9 @@ type Resolver struct {
 	// name resolution away from the others.
 	forwards *limiter
 	streams  *limiter
+	// pace bounds how fast questions are taken from an asker's TCP
+	// connections.
+	pace *pace
 
 	// guard is nil where the kernel does not allow it (tests without root).
 	guard   *guard
@@ -78,6 +82,9 @@ type Counters struct {
 	// Dropped counts UDP questions that came faster than an asker may ask, by
 	// source address; only recent askers are in it.
 	Dropped map[netip.Addr]uint64
+	// Delayed counts TCP questions that waited because they came faster than
+	// an asker may ask, likewise.
+	Delayed map[netip.Addr]uint64
 }
 
 // Counters may be called at any time.
@@ -85,6 +92,7 @@ func (r *Resolver) Counters() Counters {
 	c := Counters{
 		Forwarded: r.forwarded.Load(), Unanswered: r.unanswered.Load(),
 		RefusedQuestions: r.forwards.refused.Load(), RefusedStreams: r.streams.refused.Load(),
+		Delayed: r.pace.waited(),
 	}
 	if r.guard != nil {
 		var err error
@@ -131,6 +139,7 @@ func New(cfg Config) (*Resolver, error) {
 		listen:    cfg.Listen,
 		forwards:  newLimiter(maxForwards, maxForwardsPerAsker),
 		streams:   newLimiter(maxStreams, maxStreamsPerAsker),
+		pace:      newPace(streamQuestionRate, streamQuestionBurst),
 	}
 	if err := r.SetUpstreams(cfg.Upstreams); err != nil {
 		return nil, err
@@ -230,8 +239,8 @@ func (r *Resolver) follow(ctx context.Context) {
 // reportEvery bounds how often the log says that somebody asks too much.
 const reportEvery = 30 * time.Second
 
-// report says in the log who lost questions, so that a container which does
-// so by mistake is found.
+// report says in the log who lost questions or had to wait, so that a
+// container which asks so much by mistake is found.
 func (r *Resolver) report(ctx context.Context) {
 	said := Counters{}
 	tick := time.NewTicker(reportEvery)
@@ -242,10 +251,16 @@ func (r *Resolver) report(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
+		r.pace.forget(time.Now().Add(-reportEvery))
 		now := r.Counters()
 		for source, n := range now.Dropped {
 			if n > said.Dropped[source] {
 				r.log.Warn("A container asks for names faster than it may; questions were dropped", "container", r.current().describe(source), "address", source, "dropped", n-said.Dropped[source])
+			}
+		}
+		for source, n := range now.Delayed {
+			if n > said.Delayed[source] {
+				r.log.Warn("A container asks for names by TCP faster than it may; questions had to wait", "container", r.current().describe(source), "address", source, "waited", n-said.Delayed[source])
 			}
 		}
 		if now.RefusedQuestions > said.RefusedQuestions || now.RefusedStreams > said.RefusedStreams {

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -197,15 +198,16 @@ func (r *Resolver) serveTCP(ctx context.Context, wg *sync.WaitGroup, l *net.TCPL
 }
 
 // serveStream answers the questions of one connection, one after the other,
-// until it is silent or breaks off.
+// until it is silent or breaks off, and no faster than its asker may ask.
 func (r *Resolver) serveStream(ctx context.Context, conn *net.TCPConn, source netip.Addr) {
 	h := &handler{Resolver: r, tcp: true}
+	in := bufio.NewReader(conn) // many send size and question apart, or many questions at once
 	var size [2]byte
 	for {
 		if err := conn.SetDeadline(time.Now().Add(streamIdle)); err != nil {
 			return
 		}
-		if _, err := io.ReadFull(conn, size[:]); err != nil {
+		if _, err := io.ReadFull(in, size[:]); err != nil {
 			return
 		}
 		n := int(binary.BigEndian.Uint16(size[:]))
@@ -213,8 +215,11 @@ func (r *Resolver) serveStream(ctx context.Context, conn *net.TCPConn, source ne
 			return
 		}
 		packet := make([]byte, n)
-		if _, err := io.ReadFull(conn, packet); err != nil {
+		if _, err := io.ReadFull(in, packet); err != nil {
 			return
+		}
+		if wait := r.pace.next(source, time.Now()); wait > 0 {
+			time.Sleep(wait)
 		}
 		reply, forward := h.handle(packet, source, nil)
 		if forward != nil {

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/miekg/dns"
@@ -33,6 +37,8 @@ func flood(f order.Flood, out *order.Outcome) error {
 		return floodQuestions(f.Target, ".example.", end, out)
 	case order.PrivateQuestions:
 		return floodQuestions(f.Target, ".private-network.internal.", end, out)
+	case order.StreamQuestions:
+		return floodStreams(f.Target, end, out)
 	}
 	return fmt.Errorf("nothing is called %q", f.Kind)
 }
@@ -109,5 +115,43 @@ func floodQuestions(target, suffix string, end time.Time, out *order.Outcome) er
 			out.Sent++
 		}
 	}
+	return nil
+}
+
+// streams are more connections than the resolver lets one container have.
+const streams = 40
+
+// floodStreams sends questions as fast as the connections take them, and reads
+// the answers, which would stop them otherwise.
+func floodStreams(target string, end time.Time, out *order.Outcome) error {
+	packed, err := new(dns.Msg).SetQuestion(strings.ToLower(rand.Text())+".private-network.internal.", dns.TypeA).Pack()
+	if err != nil {
+		return err
+	}
+	const each = 200
+	questions := bytes.Repeat(append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...), each)
+	var flood sync.WaitGroup
+	var sent atomic.Int64
+	for range streams {
+		conn, err := dial(target)
+		if err != nil {
+			return err
+		}
+		if err := conn.SetDeadline(end); err != nil {
+			return err
+		}
+		flood.Go(func() { _, _ = io.Copy(io.Discard, conn) })
+		flood.Go(func() {
+			defer conn.Close()
+			for {
+				if _, err := conn.Write(questions); err != nil {
+					return
+				}
+				sent.Add(each)
+			}
+		})
+	}
+	flood.Wait()
+	out.Sent = int(sent.Load())
 	return nil
 }

@@ -139,6 +139,9 @@ const (
 	Questions FloodKind = "questions"
 	// PrivateQuestions asks it for random names of private networks.
 	PrivateQuestions FloodKind = "private questions"
+	// StreamQuestions asks it for names of private networks by TCP, one
+	// question behind the other on as many connections as it takes.
+	StreamQuestions FloodKind = "questions by TCP"
 )
 
 // Load makes one exchange after the other and measures each.
