@@ -18,8 +18,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// streamIdle is how long a TCP connection may be silent.
-const streamIdle = 10 * time.Second
+const (
+	// streamIdle is how long a TCP connection may be silent.
+	streamIdle = 10 * time.Second
+	// streamBuffer is how much the kernel keeps of a TCP connection in each
+	// direction (it takes twice as much memory): many questions, or the largest
+	// answer. By itself it would keep megabytes of what asks too much.
+	streamBuffer = 64 << 10
+)
 
 // socket is one served address: UDP and TCP on the same port.
 type socket struct {
@@ -32,13 +38,14 @@ type socket struct {
 // successor take over at once, would let a second server share the UDP port
 // unnoticed, but not the TCP port.
 func openSocket(addr netip.AddrPort) (*socket, error) {
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+	lc := net.ListenConfig{Control: func(network, _ string, c syscall.RawConn) (err error) {
 		ctlErr := c.Control(func(fd uintptr) {
-			// Room for the bursts of many askers: a question that does not
-			// fit is asked again after 5 s. Without the right to so much, the
-			// usual has to do.
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+			if err == nil && network == "tcp4" {
+				// What it accepts inherits both.
+				err = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, streamBuffer),
+					unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, streamBuffer))
+			}
 		})
 		return errors.Join(ctlErr, err)
 	}}

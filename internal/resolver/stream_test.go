@@ -139,3 +139,31 @@ func TestStreamFlood(t *testing.T) {
 		t.Errorf("delayed: %v, want those of the flood only", c.Delayed)
 	}
 }
+
+// TestStreamHoldsLittle: what a container sends and does not let be answered
+// is kept in its own socket, not in the resolver's.
+func TestStreamHoldsLittle(t *testing.T) {
+	r, d := world()
+	res := start(t, r, d)
+	s := dialStream(t, res, "127.0.0.12")
+	if err := s.conn.(*net.TCPConn).SetWriteBuffer(streamBuffer); err != nil {
+		t.Fatal(err)
+	}
+	questions := bytes.Repeat(framed(t, message("shop-app.internal.", dns.TypeA)), 1000)
+	sent := 0
+	for { // reads no answer, so that the resolver stops to read questions
+		if err := s.conn.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := s.conn.Write(questions)
+		sent += n
+		if err != nil {
+			break
+		}
+	}
+	t.Logf("%d bytes are on the way", sent)
+	// Both sockets of both ends, of which the kernel doubles what was set.
+	if limit := 1 << 20; sent > limit {
+		t.Errorf("%d bytes are on the way, want at most %d", sent, limit)
+	}
+}
