@@ -92,11 +92,12 @@ func (s *siege) floods(t *testing.T) {
 		{"ARP requests by pn0", s.attacker.granted, raw(s.privateSweep()), "pn0 arp-unknown"},
 		{"ARP requests by eth0", s.attacker.granted, raw(s.outsideSweeps()[0]), "eth0 neighbour"},
 		{"frames to every address by eth0", s.attacker.granted, raw(s.outsideSweeps()[2]), "eth0 neighbour"},
+		// Before those that leave it no connections.
+		{"questions by TCP", s.attacker.plain, flood(order.StreamQuestions, "172.17.0.1:53"), ""},
 		{"connections", s.attacker.plain, flood(order.Connections, "198.51.100.10:80"), ""},
 		{"flows (connection tracking)", s.attacker.plain, flood(order.Flows, "198.51.100.20:0"), "eth0 connections"},
 		{"questions for names outside", s.attacker.plain, flood(order.Questions, "172.17.0.1:53"), "eth0 questions"},
 		{"questions for private names", s.attacker.plain, flood(order.PrivateQuestions, "172.17.0.1:53"), "eth0 questions"},
-		{"questions by TCP", s.attacker.plain, flood(order.StreamQuestions, "172.17.0.1:53"), ""},
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			before := readDrops(t, s.Machine)
