@@ -17,8 +17,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Times of forwarding. The fastest clients ask again after 2.5 s (musl),
-// most after 5 s: by then they should have an answer, if only SERVFAIL.
+// Times of forwarding. By the resolv.conf of containers, clients wait for 4 s
+// (musl in all, others at each attempt): well before they should have an
+// answer, if only SERVFAIL.
 const (
 	perQuestion = 2 * time.Second
 	// headStart is how long an upstream is waited for before the next one is

@@ -111,11 +111,16 @@ func (n *node) close() error {
 }
 
 // resolvConf is /etc/resolv.conf in containers: one nameserver, no search
-// list (both are what musl and others trip over). A question that is lost
-// because the server was restarted just then is asked again after a second;
-// five, which most use unless told, is as long as a name may be remembered.
+// list (both are what musl and others trip over). musl waits for timeout in
+// all and asks again each timeout/attempts; glibc and Go wait for it at each
+// of the attempts. So musl asks at 0, 1.3 and 2.7 s and gives up after 4, the
+// others ask at 0, 4 and 8 s: a question that was lost, with a restart of the
+// server of 2.6 s too, is asked again by all, and all outwait the 2 s of an
+// upstream (a timeout of 3 has musl ask for the last time after 2 s, one of 5
+// is longer than others need to wait). More attempts only delay the failure
+// that comes of upstreams that are down: on SERVFAIL, too, all ask again.
 func (n *node) resolvConf() string {
-	return fmt.Sprintf("nameserver %s\noptions ndots:1 timeout:1 attempts:5\n", n.gateway)
+	return fmt.Sprintf("nameserver %s\noptions ndots:1 timeout:4 attempts:3\n", n.gateway)
 }
 
 // containerNetwork connects containers by sandboxes.
