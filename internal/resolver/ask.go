@@ -55,6 +55,9 @@ func askOver(ctx context.Context, network string, query *dns.Msg, dial func(cont
 			break
 		}
 	}
+	if last == nil { // it had ended before
+		last = context.Cause(ctx)
+	}
 	return nil, last
 }
 
