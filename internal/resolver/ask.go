@@ -40,11 +40,15 @@ func Ask(ctx context.Context, name string, dial func(ctx context.Context, networ
 	return dns.RcodeToString[answer.Rcode], addrs, nil
 }
 
-// askOver sends again after a second, as packets get lost.
+// askAgain is after how long a question counts as lost: later than an upstream
+// may answer.
+const askAgain = perQuestion + 500*time.Millisecond
+
+// askOver sends again when it waited in vain, as packets get lost.
 func askOver(ctx context.Context, network string, query *dns.Msg, dial func(context.Context, string) (net.Conn, error)) (*dns.Msg, error) {
 	var last error
 	for ctx.Err() == nil {
-		limited, cancel := context.WithTimeout(ctx, time.Second)
+		limited, cancel := context.WithTimeout(ctx, askAgain)
 		answer, err := exchangeOnce(limited, network, query, dial)
 		cancel()
 		if err == nil {
