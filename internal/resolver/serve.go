@@ -25,6 +25,9 @@ const (
 	// direction (it takes twice as much memory): many questions, or the largest
 	// answer. By itself it would keep megabytes of what asks too much.
 	streamBuffer = 64 << 10
+	// streamForwards is how many questions of a TCP connection may wait for an
+	// upstream, or to be answered, before no more is read.
+	streamForwards = 16
 )
 
 // socket is one served address: UDP and TCP on the same port.
@@ -204,41 +207,75 @@ func (r *Resolver) serveTCP(ctx context.Context, wg *sync.WaitGroup, l *net.TCPL
 	}
 }
 
-// serveStream answers the questions of one connection, one after the other,
-// until it is silent or breaks off, and no faster than its asker may ask.
+// serveStream answers the questions of one connection until it is silent or
+// breaks off, and no faster than its asker may ask. Who waits for an upstream
+// keeps nothing waiting that comes behind it (RFC 7766, 6.2.1.1).
 func (r *Resolver) serveStream(ctx context.Context, conn *net.TCPConn, source netip.Addr) {
 	h := &handler{Resolver: r, tcp: true}
+	out := &streamWriter{conn: conn}
+	places := make(chan struct{}, streamForwards)
+	var forwards sync.WaitGroup
+	defer forwards.Wait()
 	in := bufio.NewReader(conn) // many send size and question apart, or many questions at once
-	var size [2]byte
 	for {
-		if err := conn.SetDeadline(time.Now().Add(streamIdle)); err != nil {
-			return
-		}
-		if _, err := io.ReadFull(in, size[:]); err != nil {
-			return
-		}
-		n := int(binary.BigEndian.Uint16(size[:]))
-		if n > maxQuestion {
-			return
-		}
-		packet := make([]byte, n)
-		if _, err := io.ReadFull(in, packet); err != nil {
+		packet, err := readQuestion(conn, in)
+		if err != nil {
 			return
 		}
 		if wait := r.pace.next(source, time.Now()); wait > 0 {
 			time.Sleep(wait)
 		}
 		reply, forward := h.handle(packet, source, nil)
-		if forward != nil {
-			reply = forward(ctx)
+		if forward == nil {
+			if !out.write(reply) {
+				return
+			}
+			continue
 		}
-		if reply == nil {
-			return
-		}
-		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); err != nil {
-			return
+		places <- struct{}{}
+		forwards.Go(func() {
+			defer func() { <-places }()
+			out.write(forward(ctx))
+		})
+	}
+}
+
+// readQuestion waits for the next question of a connection.
+func readQuestion(conn *net.TCPConn, in io.Reader) ([]byte, error) {
+	if err := conn.SetReadDeadline(time.Now().Add(streamIdle)); err != nil {
+		return nil, err
+	}
+	var size [2]byte
+	if _, err := io.ReadFull(in, size[:]); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint16(size[:]))
+	if n > maxQuestion {
+		return nil, fmt.Errorf("a question has %d bytes", n)
+	}
+	packet := make([]byte, n)
+	_, err := io.ReadFull(in, packet)
+	return packet, err
+}
+
+// streamWriter writes the answers of one connection, one at a time.
+type streamWriter struct {
+	mu   sync.Mutex
+	conn *net.TCPConn
+}
+
+// write sends an answer. Without one, or when it cannot be sent, it ends the
+// connection and returns false.
+func (w *streamWriter) write(reply []byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if reply != nil && w.conn.SetWriteDeadline(time.Now().Add(streamIdle)) == nil {
+		if _, err := w.conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)); err == nil {
+			return true
 		}
 	}
+	w.conn.Close()
+	return false
 }
 
 // pause keeps a socket that fails all the time from taking a whole CPU. It

@@ -167,3 +167,59 @@ func TestStreamHoldsLittle(t *testing.T) {
 		t.Errorf("%d bytes are on the way, want at most %d", sent, limit)
 	}
 }
+
+// slowly is an upstream that takes its time.
+func slowly() dns.Handler {
+	up := &recorder{}
+	return dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		time.Sleep(1200 * time.Millisecond)
+		up.ServeDNS(w, q)
+	})
+}
+
+// TestQuestionAtTheEndOfSilence: a question that comes just before its
+// connection was silent for too long is answered, also if that takes longer.
+func TestQuestionAtTheEndOfSilence(t *testing.T) {
+	t.Parallel()
+	r, d := world()
+	s := dialStream(t, start(t, r, d, upstreamServer(t, slowly())), askWeb1)
+	time.Sleep(streamIdle - time.Second)
+	if _, err := s.conn.Write(framed(t, message("example.org.", dns.TypeA))); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := readFrame(s.conn); err != nil || len(m.Answer) != 1 {
+		t.Errorf("%v, %v", m, err)
+	}
+}
+
+// TestStreamAnswersOutOfOrder: who asks for slow names outside gets the
+// private one, asked for last, first; and all of them when it stops to send.
+func TestStreamAnswersOutOfOrder(t *testing.T) {
+	t.Parallel()
+	r, d := world()
+	s := dialStream(t, start(t, r, d, upstreamServer(t, slowly())), askWeb1)
+	questions := []*dns.Msg{message("shop-app.internal.", dns.TypeA)}
+	for range streamForwards {
+		questions = append([]*dns.Msg{message("example.org.", dns.TypeA)}, questions...)
+	}
+	if _, err := s.conn.Write(framed(t, questions...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	asked := map[uint16]bool{}
+	for _, q := range questions {
+		asked[q.Id] = true
+	}
+	for i := range questions {
+		m, err := readFrame(s.conn)
+		if err != nil {
+			t.Fatalf("answer %d: %v", i, err)
+		}
+		if private := m.Question[0].Name == "shop-app.internal."; private != (i == 0) || !asked[m.Id] || m.Rcode != dns.RcodeSuccess {
+			t.Errorf("answer %d is %v", i, m)
+		}
+		delete(asked, m.Id)
+	}
+}
