@@ -30,6 +30,10 @@ const (
 	restAfterFailure = 10 * time.Second
 )
 
+// maxUpstreamUDP is more than what upstreams are told that fits, for those who
+// do not listen: it is what many send at most.
+const maxUpstreamUDP = 4096
+
 // upstreams are the resolvers for outside names. Answers are not cached.
 type upstreams struct {
 	list []*upstream
@@ -183,13 +187,14 @@ func (up *upstream) ask(ctx context.Context, query *dns.Msg) (answer *dns.Msg, e
 	// No EDNS option of the client is passed on: cookies and the like are
 	// between it and us.
 	out.SetEdns0(maxUDP, opt != nil && opt.Do())
-	packet, err := out.Pack()
-	if err != nil {
-		return nil, fmt.Errorf("cannot encode the question: %w", err)
+	answer, err = up.exchange(ctx, "udp", out)
+	if err == nil && (answer.Rcode == dns.RcodeFormatError || answer.Rcode == dns.RcodeNotImplemented) {
+		// It may not know EDNS (RFC 6891, 7).
+		out.Extra = nil
+		answer, err = up.exchange(ctx, "udp", out)
 	}
-	answer, err = up.exchange(ctx, "udp", packet, out)
 	if err == nil && answer.Truncated {
-		if whole, err := up.exchange(ctx, "tcp", packet, out); err == nil {
+		if whole, err := up.exchange(ctx, "tcp", out); err == nil {
 			return whole, nil
 		}
 		// What fits is better than nothing; TC stays set.
@@ -200,7 +205,11 @@ func (up *upstream) ask(ctx context.Context, query *dns.Msg) (answer *dns.Msg, e
 	return answer, nil
 }
 
-func (up *upstream) exchange(ctx context.Context, network string, packet []byte, query *dns.Msg) (*dns.Msg, error) {
+func (up *upstream) exchange(ctx context.Context, network string, query *dns.Msg) (*dns.Msg, error) {
+	packet, err := query.Pack()
+	if err != nil {
+		return nil, fmt.Errorf("cannot encode the question: %w", err)
+	}
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network, up.addr.String())
 	if err != nil {
@@ -238,7 +247,7 @@ func (up *upstream) exchange(ctx context.Context, network string, packet []byte,
 
 func readMessage(conn net.Conn, network string) ([]byte, error) {
 	if network == "udp" {
-		buf := make([]byte, maxUDP)
+		buf := make([]byte, maxUpstreamUDP)
 		n, err := conn.Read(buf)
 		return buf[:n], err
 	}

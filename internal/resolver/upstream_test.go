@@ -135,6 +135,53 @@ func TestLargeUpstreamAnswerComesByTCP(t *testing.T) {
 	}
 }
 
+// TestUpstreamThatIgnoresTheSize: its answer is larger than what it was told
+// that fits, and is cut for the client as any other.
+func TestUpstreamThatIgnoresTheSize(t *testing.T) {
+	r, d := world()
+	up := upstreamServer(t, dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg)
+		m.SetReply(q)
+		for i := range 100 {
+			m.Answer = append(m.Answer, &dns.A{
+				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60},
+				A:   net.IPv4(192, 0, 2, byte(i)),
+			})
+		}
+		w.WriteMsg(m)
+	}))
+	res := start(t, r, d, up)
+	if m := ask(t, res, askWeb1, "example.org.", dns.TypeA); m.Rcode != dns.RcodeSuccess || !m.Truncated || size(m) > 512 {
+		t.Errorf("over UDP: %s, TC=%v, %d bytes", dns.RcodeToString[m.Rcode], m.Truncated, size(m))
+	}
+	if m := exchange(t, res, "tcp", askWeb1, message("example.org.", dns.TypeA)); len(m.Answer) != 100 {
+		t.Errorf("over TCP: %d records, want 100", len(m.Answer))
+	}
+}
+
+// TestUpstreamWithoutEDNS is asked again as it wants to be asked.
+func TestUpstreamWithoutEDNS(t *testing.T) {
+	r, d := world()
+	for _, rcode := range []int{dns.RcodeFormatError, dns.RcodeNotImplemented} {
+		up := &recorder{}
+		old := upstreamServer(t, dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+			if q.IsEdns0() != nil {
+				refused := new(dns.Msg).SetRcode(q, rcode)
+				refused.Question = nil // it did not even read it
+				w.WriteMsg(refused)
+				return
+			}
+			up.ServeDNS(w, q)
+		}))
+		res := start(t, r, d, old)
+		m := message("example.org.", dns.TypeA)
+		m.SetEdns0(maxUDP, true)
+		if got := exchange(t, res, "udp", askWeb1, m); got.Rcode != dns.RcodeSuccess || len(got.Answer) != 1 || got.IsEdns0() == nil {
+			t.Errorf("an upstream that says %s to EDNS: %v", dns.RcodeToString[rcode], got)
+		}
+	}
+}
+
 func TestForgedAnswersAreIgnored(t *testing.T) {
 	r, d := world()
 	up := upstreamServer(t, dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
