@@ -17,8 +17,9 @@
 //   - What one container asks, by flood or by asking for names whose servers
 //     are slow, takes no answer from the others: the kernel drops its UDP
 //     questions beyond an agreed rate before they queue with the others' (see
-//     guard), and it has only its share of the questions and connections that
-//     may wait (see limiter). What was dropped or refused is counted.
+//     guard), its questions by TCP wait for their turn (see pace), and it has
+//     only its share of the questions and connections that may wait (see
+//     limiter). What was dropped, refused or delayed is counted.
 //   - Outside names get SERVFAIL after 2 s at the latest.
 //   - A container's own numbered name is always its own address, so that it
 //     can bind to it from its first instruction on, also while its
