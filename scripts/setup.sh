@@ -9,7 +9,7 @@ packages=(
   # run: containers, the kernel's network tools, the stack image
   containerd runc iproute2 nftables mmdebstrap debian-archive-keyring zstd
   # build and test: race detector, generated eBPF objects
-  gcc libc6-dev clang llvm libbpf-dev linux-libc-dev
+  gcc libc6-dev clang-14 llvm-14
   # look around and check: demo, lint
   bind9-dnsutils iputils-ping procps curl jq shellcheck
   # measure: names (make bench)
@@ -37,17 +37,34 @@ if ! command -v apt-get >/dev/null; then
   exit 1
 fi
 
+# there says whether a package is installed, or what it is for is there by
+# another one: Docker's containerd.io has containerd and runc and cannot be
+# installed beside packages of these names, gcc may be gcc-13.
+there() {
+  case $1 in
+  containerd) command -v containerd >/dev/null && command -v containerd-shim-runc-v2 >/dev/null && return ;;
+  runc | gcc) command -v "$1" >/dev/null && return ;;
+  esac
+  [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null || true) == installed ]]
+}
+
 missing=()
 for p in "${packages[@]}"; do
-  [[ $(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true) == installed ]] || missing+=("$p")
+  there "$p" || missing+=("$p")
 done
 if [[ ${#missing[@]} -eq 0 ]]; then
   exit 0
 fi
-# gcc is often there under another package's care; what counts is the command.
 echo "setup: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
+# apt makes room for a package by removing what conflicts with it, silently.
+# What is on the machine is not ours to remove.
+removed=$(apt-get install -s -qq --no-install-recommends "${missing[@]}" | awk '$1 == "Remv" { printf "%s%s", sep, $2; sep = " " }')
+if [[ -n $removed ]]; then
+  echo "setup: nothing is installed: ${missing[*]} cannot be beside $removed, which this machine has; remove these if nobody needs them, or install by hand what has the same commands and no conflict" >&2
+  exit 1
+fi
 # No service of a package is to start: Atoll runs a containerd of its own.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
@@ -55,4 +72,4 @@ if [[ ! -e $policy ]]; then
   chmod 755 "$policy"
   trap 'rm -f "$policy"' EXIT
 fi
-apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+apt-get install -y -qq --no-install-recommends --no-remove "${missing[@]}" >/dev/null

@@ -31,15 +31,17 @@ trap 'rm -rf "$work"' EXIT
 need() {
 	command -v "$1" >/dev/null && return
 	echo "vm: installing $2"
-	apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+	apt-get install -y -qq --no-install-recommends --no-remove "$2" >/dev/null
 }
 
-# system makes the disk of the distribution, with what scripts/setup.sh installs.
+# system makes the disk of the distribution, with what scripts/setup.sh installs
+# but the compiler of eBPF: what runs there is compiled here, and Debian 13 has
+# no clang-14.
 system() {
 	[[ ! -e $cache/root.img ]] || return 0
 	echo "vm: making a system of $suite"
 	local packages
-	packages=$(scripts/setup.sh list | tr ' \n' ',,')
+	packages=$(scripts/setup.sh list | tr ' ' '\n' | grep -v -e '^clang' -e '^llvm' | tr '\n' ',')
 	mkdir -p "$cache" "$work/root"
 	mmdebstrap --variant=minbase --quiet \
 		--include="${packages}linux-image-amd64,systemd-sysv,dbus,udev,kmod,initramfs-tools,git,make,ca-certificates" \
