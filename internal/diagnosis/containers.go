@@ -16,7 +16,13 @@ func (v *visit) policy(ctx context.Context) error {
 	if v.Policies == nil || len(v.targets) == 0 {
 		return nil
 	}
-	to := v.targets[0] // rules speak of apps and types, which all have in common
+	// Rules speak of apps and types, which all others have in common.
+	other := slices.IndexFunc(v.targets, func(i platform.Instance) bool { return i.ID != v.from.ID })
+	if other < 0 {
+		v.add("policy", OK, "a container always reaches itself")
+		return nil
+	}
+	to := v.targets[other]
 	passes, rule, err := v.Policies.Decide(ctx, v.from, to, v.q.Protocol, v.q.Port)
 	switch {
 	case err != nil:

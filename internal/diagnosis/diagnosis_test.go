@@ -34,6 +34,9 @@ type world struct {
 	mu        sync.Mutex // drops
 }
 
+// asker is the address of shop-web/web-1, which asks.
+var asker = netip.MustParseAddr("10.240.0.1")
+
 type answer struct {
 	code  string
 	addrs []netip.Addr
@@ -110,16 +113,20 @@ func (w *world) Lookup(_ context.Context, _ string, _ netip.AddrPort, name strin
 func (w *world) Listeners(path string) ([]platform.Listener, error) { return w.sockets[path], nil }
 
 func (w *world) Way(_ string, addr netip.Addr) (Way, error) {
+	if addr == asker {
+		return Way{Link: "lo", Source: asker}, nil
+	}
 	if way, ok := w.ways[addr]; ok {
 		return way, nil
 	}
-	return Way{Link: "pn0", Source: netip.MustParseAddr("10.240.0.1"), Neighbour: "reachable"}, nil
+	return Way{Link: "pn0", Source: asker, Neighbour: "reachable"}, nil
 }
 
 // Try does what a kernel does.
 func (w *world) Try(_ context.Context, _, protocol string, to netip.AddrPort) error {
-	if w.silent[to.Addr()] || w.denied {
-		if w.denied {
+	denied := w.denied && to.Addr() != asker
+	if w.silent[to.Addr()] || denied {
+		if denied {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.drops["denied"]++
@@ -304,6 +311,31 @@ func TestMistakes(t *testing.T) {
 				t.Errorf("steps: %+v", r.Steps)
 			}
 		})
+	}
+}
+
+// TestOwnType: a container that asks for its own type finds itself among the
+// addresses. It goes there by lo, whatever the policy says.
+func TestOwnType(t *testing.T) {
+	w := newWorld(t)
+	w.drops = map[string]uint64{}
+	w.denied = true
+	r := w.ask("shop-web.internal", 8080, "tcp")
+	if !r.Works || strings.Contains(fmt.Sprint(r.Steps), string(Failed)) {
+		t.Errorf("alone: %s\n%+v", r.Sentence, r.Steps)
+	}
+	if !strings.Contains(fmt.Sprint(r.Steps), "10.240.0.1 is the container itself") {
+		t.Errorf("the route is not said to be its own: %+v", r.Steps)
+	}
+	w.denied = false
+	w.start("ap-web", "shop-web", "web", 2, "10.240.0.4", listener("tcp", "0.0.0.0:8080"))
+	w.answers["shop-web.internal."] = answer{code: "NOERROR", addrs: addrs("10.240.0.1", "10.240.0.4")}
+	if r := w.ask("shop-web.internal", 8080, "tcp"); !r.Works || !strings.Contains(fmt.Sprint(r.Steps), "to 10.240.0.4 by pn0") {
+		t.Errorf("with another: %s\n%+v", r.Sentence, r.Steps)
+	}
+	w.silent[netip.MustParseAddr("10.240.0.4")] = true
+	if r := w.ask("shop-web.internal", 8080, "tcp"); !strings.Contains(r.Sentence, "at 1 of its 2 addresses only: 10.240.0.4 does not answer") {
+		t.Error(r.Sentence)
 	}
 }
 

@@ -57,10 +57,15 @@ func (v *visit) try(ctx context.Context) error {
 	return nil
 }
 
-// way looks at route and neighbour of the first address; the tries have made
-// the kernel ask for the neighbour.
+// way looks at route and neighbour of the first address that is another's: to
+// its own the kernel goes by lo. The tries have made it ask for the neighbour.
 func (v *visit) way() {
-	addr := v.addrs[0]
+	first := slices.IndexFunc(v.addrs, func(a netip.Addr) bool { return a != v.from.PrivateAddr })
+	if first < 0 {
+		v.add("route", OK, "%s is the container itself", v.from.PrivateAddr)
+		return
+	}
+	addr := v.addrs[first]
 	w, err := v.Inside.Way(v.from.NetnsPath, addr)
 	if err != nil {
 		v.add("route", Failed, "there is no route to %s (%v)", addr, cause(err))
