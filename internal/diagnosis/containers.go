@@ -29,7 +29,7 @@ func (v *visit) policy(ctx context.Context) error {
 		return err
 	case !passes:
 		v.add("policy", Failed, "no rule allows %s:%s to open connections to %s:%s on %s", v.from.AppName, v.from.Type, to.AppName, to.Type, v.service())
-		v.blame("the policy of the project denies it; run atoll policy allow \"%s:%s -> %s:%s %s\"", v.from.AppName, v.from.Type, to.AppName, to.Type, v.service())
+		v.rule = fmt.Sprintf("%s:%s -> %s:%s %s", v.from.AppName, v.from.Type, to.AppName, to.Type, v.service())
 	case rule != "":
 		v.add("policy", OK, "allowed by the rule %s", rule)
 	default:
@@ -166,7 +166,21 @@ func (v *visit) listeners(context.Context) error {
 	case len(ok) > 0:
 		v.add("listener", OK, "%s", list(ok))
 	}
+	v.blamePolicy(len(ok) > 0)
 	return nil
+}
+
+// blamePolicy blames the policy where it denies the connection. Where none of
+// the containers listens, that comes first: a rule for a port that is not
+// there would open nothing.
+func (v *visit) blamePolicy(listen bool) {
+	switch {
+	case v.rule == "":
+	case listen || v.cause == "":
+		v.cause = fmt.Sprintf("the policy of the project denies it; run atoll policy allow %q -a %s", v.rule, v.from.AppName)
+	default:
+		v.cause += "; once that is right ask again, for the policy of the project denies it too"
+	}
 }
 
 // judge finds the socket that takes the connection, or says what is wrong with

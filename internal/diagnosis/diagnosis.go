@@ -194,6 +194,8 @@ type visit struct {
 	// that was meant.
 	app     *directory.App
 	targets []platform.Instance
+	// rule is what the policy lacks to let the connection pass.
+	rule string
 
 	steps []Step
 	cause string

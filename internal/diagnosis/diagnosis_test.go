@@ -268,7 +268,13 @@ func TestMistakes(t *testing.T) {
 			}
 		}, sentence: "api-1: it is being stopped"},
 		"denied": {to: "api.billing.internal", port: 3000, given: func(w *world) { w.denied, w.drops = true, map[string]uint64{} },
-			sentence: "does not reach api.billing.internal on 3000/tcp: the policy of the project denies it; run atoll policy allow \"shop-web:web -> billing:api 3000/tcp\"."},
+			sentence: "does not reach api.billing.internal on 3000/tcp: the policy of the project denies it; run atoll policy allow \"shop-web:web -> billing:api 3000/tcp\" -a shop-web."},
+		"denied, and one of two on loopback": {to: "api.billing.internal", port: 3000, given: func(w *world) {
+			w.denied, w.drops = true, map[string]uint64{}
+			w.sockets["/ns/billing-api-1"] = []platform.Listener{listener("tcp", "127.0.0.1:3000")}
+		}, sentence: "does not reach api.billing.internal on 3000/tcp: the policy of the project denies it; run"},
+		"denied, and the wrong port": {to: "api.billing.internal", port: 3001, given: func(w *world) { w.denied, w.drops = true, map[string]uint64{} },
+			sentence: "does not reach api.billing.internal on 3001/tcp: billing/api-1 does not listen on port 3001 but on 0.0.0.0:3000/tcp; connect to that port, or change the port it listens on; once that is right ask again, for the policy of the project denies it too."},
 		"denied UDP": {to: "api.billing.internal", port: 3000, udp: true, given: func(w *world) {
 			w.denied, w.drops = true, map[string]uint64{}
 			w.sockets["/ns/billing-api-1"] = []platform.Listener{listener("udp", "0.0.0.0:3000")}
