@@ -184,12 +184,12 @@ type visit struct {
 	apps map[string]directory.App
 
 	from platform.Instance
-	// name is what is asked of the resolver; "" for an address. note is to be
-	// said even when all works.
-	name, note string
-	parsed     platform.PrivateName
-	isPrivate  bool
-	addrs      []netip.Addr
+	// name is what is asked of the resolver; "" for an address. bare is what
+	// was written instead, which is no name. note is said when all works.
+	name, bare, note string
+	parsed           platform.PrivateName
+	isPrivate        bool
+	addrs            []netip.Addr
 	// app is the one that was meant, and targets its containers, of the type
 	// that was meant.
 	app     *directory.App
@@ -218,12 +218,26 @@ func (v *visit) service() string { return fmt.Sprintf("%d/%s", v.q.Port, v.q.Pro
 
 func (v *visit) report() Report {
 	r := Report{From: title(v.from), To: v.q.To, Service: v.service(), Steps: v.steps}
+	all := v.tried > 0 && v.fails == 0 && (v.q.Protocol == "tcp" || v.cause == "")
+	some := ""
+	if 0 < v.fails && v.fails < v.tried {
+		some = fmt.Sprintf("at %d of its %d addresses only: %s", v.tried-v.fails, v.tried, sentence(v.cause))
+	}
 	switch {
-	case v.tried > 0 && v.fails == 0 && (v.q.Protocol == "tcp" || v.cause == ""):
+	case v.bare != "":
+		// The container asks for what was written, and gets nothing.
+		which := "fails too: " + sentence(v.cause)
+		if all {
+			which = "works."
+		} else if some != "" {
+			which = "works " + some
+		}
+		r.Sentence = fmt.Sprintf("%s does not reach %s on %s: %s is no name in DNS; write %s, which %s", r.From, r.To, r.Service, v.bare, v.name, which)
+	case all:
 		r.Works = true
 		r.Sentence = fmt.Sprintf("%s reaches %s on %s: %s%s.", r.From, r.To, r.Service, v.successes(), v.note)
-	case v.tried > 0 && 0 < v.fails && v.fails < v.tried:
-		r.Sentence = fmt.Sprintf("%s reaches %s on %s at %d of its %d addresses only: %s", r.From, r.To, r.Service, v.tried-v.fails, v.tried, sentence(v.cause))
+	case some != "":
+		r.Sentence = fmt.Sprintf("%s reaches %s on %s %s", r.From, r.To, r.Service, some)
 	default:
 		r.Sentence = fmt.Sprintf("%s does not reach %s on %s: %s", r.From, r.To, r.Service, sentence(v.cause))
 	}

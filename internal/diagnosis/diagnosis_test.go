@@ -138,7 +138,7 @@ func (w *world) Try(_ context.Context, _, protocol string, to netip.AddrPort) er
 	}
 	rows, _ := w.roster.Snapshot()
 	for _, i := range rows {
-		if i.PrivateAddr == to.Addr() {
+		if i.PrivateAddr == to.Addr() || i.PrivateAddr == asker && to.Addr().IsLoopback() {
 			if slices.ContainsFunc(w.sockets[i.NetnsPath], func(l platform.Listener) bool {
 				return l.Protocol == protocol && l.Port == to.Port() && (l.Addr.IsUnspecified() || l.Addr == to.Addr())
 			}) {
@@ -194,7 +194,20 @@ func TestMistakes(t *testing.T) {
 		"works":            {to: "api.billing.internal", port: 3000, sentence: "reaches api.billing.internal on 3000/tcp: each of its 2 addresses accepts connections."},
 		"works by address": {to: "10.240.0.2", port: 3000, sentence: "reaches 10.240.0.2 on 3000/tcp: 10.240.0.2 accepts connections."},
 		"a name without its zone": {to: "api.billing", port: 3000,
-			sentence: "reaches api.billing on 3000/tcp: each of its 2 addresses accepts connections; write api.billing.internal in the app, as api.billing alone is no name in DNS."},
+			sentence: "does not reach api.billing on 3000/tcp: api.billing is no name in DNS; write api.billing.internal, which works."},
+		"a bare name, and the wrong port": {to: "shop-web", port: 80,
+			sentence: "does not reach shop-web on 80/tcp: shop-web is no name in DNS; write shop-web.internal, which fails too: port 80 is the router's, and shop-web/web-1 listens on $PORT, which is 8080; connect to port 8080."},
+		"a bare name, one of two on loopback": {to: "api.billing", port: 3000, given: func(w *world) {
+			w.sockets["/ns/billing-api-2"] = []platform.Listener{listener("tcp", "127.0.0.1:3000")}
+		}, sentence: "does not reach api.billing on 3000/tcp: api.billing is no name in DNS; write api.billing.internal, which works at 1 of its 2 addresses only: billing/api-2 listens on 127.0.0.1:3000/tcp only"},
+		"like an app, and a name of the internet": {to: "api.billing", port: 3000, given: func(w *world) {
+			w.answers["api.billing."] = answer{code: "NOERROR", addrs: addrs("203.0.113.9")}
+		}, sentence: "does not reach api.billing on 3000/tcp: there is no way to 203.0.113.9"},
+		"localhost": {to: "localhost", port: 3000,
+			sentence: "does not reach localhost on 3000/tcp: localhost is the container itself, and nothing in it accepts connections on 3000/tcp; for another app use its name (atoll names lists them)."},
+		"localhost that listens": {to: "127.0.0.1", port: 8080,
+			sentence: "reaches 127.0.0.1 on 8080/tcp: 127.0.0.1 accepts connections; that is the container itself: for another app use its name (atoll names lists them)."},
+		"localhost of IPv6": {to: "::1", port: 3000, sentence: "does not reach ::1 on 3000/tcp: ::1 is the container itself: for another app use its name"},
 		"loopback only": {to: "api.billing.internal", port: 3000, given: func(w *world) {
 			w.sockets["/ns/billing-api-1"] = []platform.Listener{listener("tcp", "127.0.0.1:3000")}
 			w.sockets["/ns/billing-api-2"] = []platform.Listener{listener("tcp", "127.0.0.1:3000")}
@@ -290,7 +303,9 @@ func TestMistakes(t *testing.T) {
 			w.answers["api.billing.internal."] = answer{err: fmt.Errorf("cannot ask: %w", os.ErrDeadlineExceeded)}
 		}, sentence: "its resolver 172.17.0.1 does not answer (i/o timeout); run atoll doctor on the machine"},
 		"upstream down": {to: "www.example.com", port: 443, given: func(w *world) { w.answers["www.example.com."] = answer{code: "SERVFAIL"} },
-			sentence: "www.example.com cannot be resolved (SERVFAIL), because the machine's own resolvers do not answer; run atoll doctor on the machine"},
+			sentence: "www.example.com cannot be resolved (SERVFAIL), because the machine's own resolvers do not answer or fail themselves; run atoll doctor on the machine"},
+		"refused by the upstream": {to: "www.example.com", port: 443, given: func(w *world) { w.answers["www.example.com."] = answer{code: "REFUSED"} },
+			sentence: "www.example.com cannot be resolved: the machine's own resolvers answer with REFUSED; ask who runs them"},
 		"route damaged": {to: "10.240.0.2", port: 3001, given: func(w *world) {
 			w.sockets["/ns/billing-api-1"] = []platform.Listener{listener("tcp", "0.0.0.0:3001")}
 			w.silent[netip.MustParseAddr("10.240.0.2")] = true

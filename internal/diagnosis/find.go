@@ -45,22 +45,30 @@ func (v *visit) find() error {
 // resolve finds the addresses, as the container would.
 func (v *visit) resolve(ctx context.Context) error {
 	if addr, err := netip.ParseAddr(v.q.To); err == nil {
+		if addr = addr.Unmap(); isItself(addr) {
+			v.itself(addr)
+			return nil
+		}
 		v.add("name", Skipped, "%s is an address", addr)
-		if addr = addr.Unmap(); !addr.Is4() {
+		if !addr.Is4() {
 			v.blame("containers have no IPv6: use a name, or an IPv4 address")
 			return nil
 		}
 		v.addrs = []netip.Addr{addr}
 		return nil
 	}
-	v.name = strings.TrimSuffix(v.q.To, ".")
-	v.complete()
-	v.isPrivate = platform.InPrivateZone(v.name)
-	if v.isPrivate {
-		v.parsed, _ = platform.ParsePrivateName(v.name)
-		v.app = v.appNamed(v.parsed)
+	if host := strings.ToLower(strings.TrimSuffix(v.q.To, ".")); host == "localhost" || strings.HasSuffix(host, ".localhost") {
+		v.itself(netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+		return nil
 	}
-	code, addrs, err := v.Inside.Lookup(ctx, v.from.NetnsPath, v.Resolver, v.name+".")
+	v.name = strings.TrimSuffix(v.q.To, ".")
+	code, addrs, err := v.lookup(ctx)
+	if full, ok := v.complete(); ok && err == nil && len(addrs) == 0 {
+		// What was meant is looked into as well: there may be more to mend.
+		v.add("name", Failed, "%s is no name in DNS (%s); what follows is about %s", v.name, code, full)
+		v.bare, v.name = v.name, full
+		code, addrs, err = v.lookup(ctx)
+	}
 	switch {
 	case err != nil:
 		v.add("name", Failed, "the resolver %s gives no answer: %v", v.Resolver.Addr(), err)
@@ -79,23 +87,47 @@ func (v *visit) resolve(ctx context.Context) error {
 		return v.explainMissing(ctx)
 	}
 	v.add("name", Failed, "the resolver %s answers with %s", v.Resolver.Addr(), code)
-	v.blame("%s cannot be resolved (%s), because the machine's own resolvers do not answer; run atoll doctor on the machine", v.name, code)
+	v.explainCode(code)
 	return nil
 }
 
-// complete reads a name without the zone, "billing" or "api.billing", as what
-// must be meant by it: DNS does not know it.
-func (v *visit) complete() {
-	if platform.InPrivateZone(v.name) || strings.HasSuffix(v.q.To, ".") {
-		return
+// lookup asks for the name as it is, and finds the app that it means.
+func (v *visit) lookup(ctx context.Context) (code string, addrs []netip.Addr, err error) {
+	v.isPrivate = platform.InPrivateZone(v.name)
+	if v.isPrivate {
+		v.parsed, _ = platform.ParsePrivateName(v.name)
+		v.app = v.appNamed(v.parsed)
 	}
-	n, ok := platform.ParsePrivateName(v.name + "." + platform.PrivateZone)
-	if !ok || n.AppName == "" || v.appNamed(n) == nil {
-		return
-	}
-	v.note = fmt.Sprintf("; write %s.internal in the app, as %s alone is no name in DNS", v.name, v.name)
-	v.name += ".internal"
+	return v.Inside.Lookup(ctx, v.from.NetnsPath, v.Resolver, v.name+".")
 }
+
+// complete reads a name without the zone, "billing" or "api.billing", as what
+// must be meant by it. Containers have no search list, so DNS does not.
+func (v *visit) complete() (full string, ok bool) {
+	if v.isPrivate {
+		return "", false
+	}
+	full = v.name + ".internal"
+	n, ok := platform.ParsePrivateName(full)
+	return full, ok && n.AppName != "" && v.appNamed(n) != nil
+}
+
+// itself is about an address that every container has for itself. It may well
+// be what is wanted, so it is tried.
+func (v *visit) itself(addr netip.Addr) {
+	v.add("name", Skipped, "%s is the container itself", v.q.To)
+	v.note = "; that is the container itself: " + otherHint
+	if !addr.Is4() {
+		v.blame("%s is the container itself: %s", v.q.To, otherHint)
+		return
+	}
+	v.addrs = []netip.Addr{addr}
+}
+
+const otherHint = "for another app use its name (atoll names lists them)"
+
+// isItself says whether every container has the address for itself.
+func isItself(addr netip.Addr) bool { return addr.IsLoopback() || addr.IsUnspecified() }
 
 // network looks whether both are in one private network, and finds the
 // containers that are meant.
@@ -104,7 +136,7 @@ func (v *visit) network(ctx context.Context) error {
 		v.targets = v.containersOf(v.app.ID, v.parsed)
 		return v.together(ctx)
 	}
-	if v.isPrivate || len(v.addrs) == 0 {
+	if v.isPrivate || len(v.addrs) == 0 || isItself(v.addrs[0]) {
 		return nil
 	}
 	for _, addr := range v.addrs {

@@ -56,6 +56,16 @@ func (v *visit) explainEmpty(ctx context.Context) error {
 	return nil
 }
 
+// explainCode is about an outside name that got an error code. Our resolver
+// says SERVFAIL when nobody answers it, and passes on what others say.
+func (v *visit) explainCode(code string) {
+	if code == "SERVFAIL" {
+		v.blame("%s cannot be resolved (%s), because the machine's own resolvers do not answer or fail themselves; run atoll doctor on the machine", v.name, code)
+		return
+	}
+	v.blame("%s cannot be resolved: the machine's own resolvers answer with %s; ask who runs them, or let the operator name others in resolv_conf", v.name, code)
+}
+
 func (v *visit) explainOutside() {
 	for _, label := range strings.Split(strings.ToLower(v.name), ".") {
 		for _, a := range v.neighbours() {

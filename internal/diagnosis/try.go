@@ -130,13 +130,15 @@ func (v *visit) drops(before, after map[string]uint64) {
 		return
 	}
 	v.add("drops", Failed, "the switch dropped %s", strings.Join(texts, ", "))
-	v.blame("the private network drops its packets (%s); atoll drops shows more", strings.Join(texts, ", "))
+	v.blame("the private network drops its packets (%s); atoll drops -a %s shows more", strings.Join(texts, ", "), v.from.AppName)
 }
 
 // blameFor explains a failure of which nothing seen before was the reason.
 func (v *visit) blameFor(addr netip.Addr, err error) {
 	private := platform.NetworkPrefix.Contains(addr)
 	switch {
+	case isItself(addr):
+		v.blame("%s is the container itself, and nothing in it accepts connections on %s; %s", v.q.To, v.service(), otherHint)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		v.blame("%s refuses connections on %s; nothing listens there", addr, v.service())
 	case errors.Is(err, syscall.EHOSTUNREACH) && private:
