@@ -223,7 +223,7 @@ func (v *visit) judge(i platform.Instance, found []platform.Listener) (on platfo
 	case len(elsewhere) > 0:
 		return on, fmt.Sprintf("%s does not listen on port %d but on %s, where nobody but itself can connect", title(i), v.q.Port, sockets(elsewhere)), bind
 	}
-	return on, fmt.Sprintf("%s listens on no %s port of IPv4", title(i), strings.ToUpper(v.q.Protocol)), "see what it logs: atoll logs -a " + i.AppName
+	return on, fmt.Sprintf("%s listens on no %s port of IPv4", title(i), strings.ToUpper(v.q.Protocol)), "let it bind to 0.0.0.0 (IPv6 does not count, also not [::] of IPv6 only), or see what it logs: atoll logs -a " + i.AppName
 }
 
 func socket(l platform.Listener) string {

@@ -223,7 +223,7 @@ func TestMistakes(t *testing.T) {
 			sentence: "does not reach api.billing.internal on 3001/tcp: billing/api-1 does not listen on port 3001 but on 0.0.0.0:3000/tcp; connect to that port, or change the port it listens on."},
 		"no port at all": {to: "api.billing.internal", port: 3000, given: func(w *world) {
 			w.sockets["/ns/billing-api-1"], w.sockets["/ns/billing-api-2"] = nil, nil
-		}, sentence: "does not reach api.billing.internal on 3000/tcp: billing/api-1 listens on no TCP port of IPv4; see what it logs: atoll logs -a billing."},
+		}, sentence: "does not reach api.billing.internal on 3000/tcp: billing/api-1 listens on no TCP port of IPv4; let it bind to 0.0.0.0 (IPv6 does not count, also not [::] of IPv6 only), or see what it logs: atoll logs -a billing."},
 		"wrong protocol": {to: "api.billing.internal", port: 3000, udp: true,
 			sentence: "does not reach api.billing.internal on 3000/udp: billing/api-1 listens on port 3000 for TCP and not for UDP; use TCP, or let it listen for both."},
 		"UDP works": {to: "api.billing.internal", port: 53, udp: true, given: func(w *world) {
@@ -240,7 +240,7 @@ func TestMistakes(t *testing.T) {
 			sentence: "does not reach api.biling.internal on 3000/tcp: there is no app biling in its project; did you mean api.billing.internal?"},
 		"typo in the type": {to: "2.apy.billing.internal", port: 3000,
 			sentence: "does not reach 2.apy.billing.internal on 3000/tcp: billing has no process type apy; did you mean 2.api.billing.internal?"},
-		"swapped":           {to: "billing.api.internal", port: 3000, sentence: "did you mean api.billing.internal"},
+		"swapped":           {to: "billing.api.internal", port: 3000, sentence: "there is no app api in its project; did you mean api.billing.internal?"},
 		"label as number":   {to: "api-2.billing.internal", port: 3000, sentence: "did you mean 2.api.billing.internal"},
 		"typo without zone": {to: "biling", port: 3000, sentence: "there is no name biling; did you mean billing.internal?"},
 		"wrong zone":        {to: "billing.local", port: 3000, sentence: "billing.local is no name of the private network; use billing.internal"},
@@ -248,6 +248,11 @@ func TestMistakes(t *testing.T) {
 		"no such type":      {to: "frontend.billing.internal", port: 3000, sentence: "billing has no process type frontend; use api.billing.internal or worker.billing.internal"},
 		"no such number":    {to: "7.api.billing.internal", port: 3000, sentence: "billing has no container api-7; it has api-1, api-2 (api.billing.internal means all of them)"},
 		"postdeploy":        {to: "postdeploy.billing.internal", port: 1, sentence: "containers of the type postdeploy have names of their own only, such as 1.postdeploy.billing.internal"},
+		"ended one-off":     {to: "7.one-off.billing.internal", port: 1, sentence: "one-off-7 of billing has ended, or never was: containers of the type one-off have a name while they run; none runs now."},
+		"ended one-off, and one that runs": {to: "7.one-off.billing.internal", port: 1, given: func(w *world) { w.start("ap-billing", "billing", "one-off", 9, "10.240.0.9") },
+			sentence: "containers of the type one-off have a name while they run; now there is one-off-9."},
+		"an app's name on the internet": {to: "billing.strpe.com", port: 443, sentence: "the name billing.strpe.com does not exist on the internet; check its spelling"},
+		"typo in the zone":              {to: "api.billing.internl", port: 3000, sentence: "the name api.billing.internl does not exist; did you mean api.billing.internal?"},
 		"another project": {to: "tracker.internal", port: 8080,
 			sentence: "does not reach tracker.internal on 8080/tcp: tracker is in the project lab and shop-web in shop, and private networks of projects never meet; put both into one project, or use the public address of tracker."},
 		"another's app does not exist": {to: "hidden-app.internal", port: 8080, sentence: "there is no app hidden-app in its project, which has billing"},

@@ -67,15 +67,9 @@ func (v *visit) explainCode(code string) {
 }
 
 func (v *visit) explainOutside() {
-	for _, label := range strings.Split(strings.ToLower(v.name), ".") {
-		for _, a := range v.neighbours() {
-			if a.Name == label {
-				v.blame("%s is no name of the private network; use %s.internal (%s)", v.name, a.Name, zoneHint)
-				return
-			}
-		}
-	}
-	if !strings.Contains(v.name, ".") {
+	labels := strings.Split(strings.ToLower(v.name), ".")
+	last := labels[len(labels)-1]
+	if len(labels) == 1 {
 		if near, ok := nearest(v.name, appNames(v.neighbours())); ok {
 			v.blame("there is no name %s; did you mean %s.internal?", v.name, near)
 			return
@@ -83,8 +77,28 @@ func (v *visit) explainOutside() {
 		v.blame("there is no app %s in its project, %s", v.name, v.offerApps())
 		return
 	}
+	if _, typo := nearest(last, []string{"internal"}); typo {
+		full := strings.Join(append(labels[:len(labels)-1], "internal"), ".")
+		if n, ok := platform.ParsePrivateName(full); ok && v.appNamed(n) != nil {
+			v.blame("the name %s does not exist; did you mean %s?", v.name, full)
+			return
+		}
+	}
+	// Names of others on the internet may have the name of an app in them.
+	if slices.Contains(privateSuffixes, last) {
+		for _, a := range v.neighbours() {
+			if slices.Contains(labels[:len(labels)-1], strings.ToLower(a.Name)) {
+				v.blame("%s is no name of the private network; use %s.internal (%s)", v.name, a.Name, zoneHint)
+				return
+			}
+		}
+	}
 	v.blame("the name %s does not exist on the internet; check its spelling (%s inside)", v.name, zoneHint)
 }
+
+// privateSuffixes end names of private networks elsewhere; nobody has them on
+// the internet.
+var privateSuffixes = []string{"local", "localdomain", "lan", "home", "corp", "intranet", "private", "svc", "docker", "test"}
 
 var labelForm = regexp.MustCompile(`^([A-Za-z0-9]+)-([0-9]+)$`)
 
@@ -122,7 +136,7 @@ func (v *visit) explainApp(ctx context.Context, n platform.PrivateName) error {
 	}
 	for _, a := range v.neighbours() {
 		if strings.EqualFold(a.Name, n.Type) {
-			v.blame("there is no app %s in its project; did you mean %s?", n.AppName, platform.PrivateName{Number: n.Number, Type: n.AppName, AppName: a.Name}.String())
+			v.blame("there is no app %s in its project; did you mean %s?", n.AppName, short(platform.PrivateName{Number: n.Number, Type: n.AppName}, a.Name))
 			return nil
 		}
 	}
@@ -138,11 +152,11 @@ func (v *visit) explainApp(ctx context.Context, n platform.PrivateName) error {
 // explainType is about an app that is there, without such a type or number.
 func (v *visit) explainType(ctx context.Context, n platform.PrivateName) error {
 	name := v.app.Name
-	if n.Number == 0 && slices.Contains([]string{platform.TypeOneOff, platform.TypePostdeploy, "cron"}, n.Type) {
-		v.blame("containers of the type %[1]s have names of their own only, such as 1.%[1]s.%[2]s.internal", n.Type, name)
-		return nil
-	}
 	if !slices.ContainsFunc(v.app.Types, func(t string) bool { return strings.EqualFold(t, n.ServiceType()) }) {
+		if slices.Contains([]string{platform.TypeOneOff, platform.TypePostdeploy, platform.TypeCron}, n.Type) {
+			v.explainShortLived(n)
+			return nil
+		}
 		switch near, ok := nearest(n.Type, v.app.Types); {
 		case ok:
 			n.Type = near
@@ -166,6 +180,23 @@ func (v *visit) explainType(ctx context.Context, n platform.PrivateName) error {
 	n.Number = 0
 	v.blame("%s has no container %s; it has %s (%s means all of them)", name, platform.ContainerLabel(v.parsed.ServiceType(), v.parsed.Number), list(slices.Compact(labels)), short(n, name))
 	return nil
+}
+
+// explainShortLived is about containers that run once.
+func (v *visit) explainShortLived(n platform.PrivateName) {
+	if n.Number == 0 {
+		v.blame("containers of the type %[1]s have names of their own only, such as 1.%[1]s.%[2]s.internal", n.Type, v.app.Name)
+		return
+	}
+	running := "none runs now"
+	var labels []string
+	for _, i := range v.containersOf(v.app.ID, platform.PrivateName{Type: n.Type}) {
+		labels = append(labels, i.Label())
+	}
+	if len(labels) > 0 {
+		running = "now there is " + list(slices.Compact(labels))
+	}
+	v.blame("%s of %s has ended, or never was: containers of the type %s have a name while they run; %s", platform.ContainerLabel(n.Type, n.Number), v.app.Name, n.Type, running)
 }
 
 // short is the short name without the final dot, as people write it.
