@@ -102,6 +102,7 @@ none: python3 listen.py tcp 0.0.0.0 3000
 		{"no such number", "9.api.doctor-shop.internal", "3000", "doctor-shop has no container api-9; it has api-1, api-2"},
 		{"address of nobody", "10.240.3.250", "3000", "no container of its project has the address 10.240.3.250"},
 		{"address on eth0", first(api.Address(t, "eth0")), "3000", "is the outside address (eth0) of doctor-shop/api-1, and containers never reach each other there; use the name api.doctor-shop.internal"},
+		{"the machine's own network", "192.168.1.53", "53/udp", "containers reach public addresses only; ask the operator for --allow-private 192.168.1.53/32."},
 		{"no outside name", "nobody.example", "443", "the name nobody.example does not exist on the internet"},
 	}
 	working := 0

@@ -166,17 +166,18 @@ func (v *visit) listeners(context.Context) error {
 	case len(ok) > 0:
 		v.add("listener", OK, "%s", list(ok))
 	}
-	v.blamePolicy(len(ok) > 0)
+	v.listening = len(ok)
+	v.blamePolicy()
 	return nil
 }
 
 // blamePolicy blames the policy where it denies the connection. Where none of
 // the containers listens, that comes first: a rule for a port that is not
 // there would open nothing.
-func (v *visit) blamePolicy(listen bool) {
+func (v *visit) blamePolicy() {
 	switch {
 	case v.rule == "":
-	case listen || v.cause == "":
+	case v.listening > 0 || v.cause == "":
 		v.cause = fmt.Sprintf("the policy of the project denies it; run atoll policy allow %q -a %s", v.rule, v.from.AppName)
 	default:
 		v.cause += "; once that is right ask again, for the policy of the project denies it too"

@@ -11,15 +11,17 @@ import (
 	"github.com/atollhq/atoll/internal/platform"
 )
 
-// Config is what a Doctor works with. All but Policies and Drops is needed.
+// Config is what a Doctor works with. All but Policies, Drops and Outside is
+// needed.
 type Config struct {
 	Roster    Roster
 	Directory Directory
 	Store     Store
 	Inside    Inside
-	// Policies and Drops may be nil: their steps are left out then.
+	// Policies, Drops and Outside may be nil: what they know is left out then.
 	Policies Policies
 	Drops    Drops
+	Outside  Outside
 	// Resolver is whom containers ask for names.
 	Resolver netip.AddrPort
 }
@@ -76,6 +78,13 @@ type Drops interface {
 	// Between returns how many packets from one private address of a project to
 	// another were dropped so far, by reason.
 	Between(ctx context.Context, projectID string, from, to netip.Addr) (map[string]uint64, error)
+}
+
+// Outside knows the rules of the network of eth0.
+type Outside interface {
+	// Refusal says why a container may not connect to an address that is in no
+	// private network, and what to do; "" when it may.
+	Refusal(protocol string, to netip.AddrPort) (why string, err error)
 }
 
 // Question asks about a path.
@@ -196,6 +205,8 @@ type visit struct {
 	targets []platform.Instance
 	// rule is what the policy lacks to let the connection pass.
 	rule string
+	// listening counts the targets that were seen to listen.
+	listening int
 
 	steps []Step
 	cause string
@@ -235,7 +246,11 @@ func (v *visit) report() Report {
 		r.Sentence = fmt.Sprintf("%s does not reach %s on %s: %s is no name in DNS; write %s, which %s", r.From, r.To, r.Service, v.bare, v.name, which)
 	case all:
 		r.Works = true
-		r.Sentence = fmt.Sprintf("%s reaches %s on %s: %s%s.", r.From, r.To, r.Service, v.successes(), v.note)
+		reaches := "reaches"
+		if v.q.Protocol == "udp" && v.listening < v.tried {
+			reaches = "may well reach" // nobody answers an empty datagram
+		}
+		r.Sentence = fmt.Sprintf("%s %s %s on %s: %s%s.", r.From, reaches, r.To, r.Service, v.successes(), v.note)
 	case some != "":
 		r.Sentence = fmt.Sprintf("%s reaches %s on %s %s", r.From, r.To, r.Service, some)
 	default:
@@ -248,6 +263,9 @@ func (v *visit) successes() string {
 	did := "accepts connections"
 	if v.q.Protocol == "udp" {
 		did = "listens, and the datagram was not refused (UDP tells no more)"
+		if v.listening < v.tried {
+			did = "was sent a datagram, which was not refused (UDP tells no more)"
+		}
 	}
 	if v.tried == 1 {
 		return v.addrs[0].String() + " " + did

@@ -169,9 +169,17 @@ func (w *world) Between(context.Context, string, netip.Addr, netip.Addr) (map[st
 	return map[string]uint64{"denied": w.drops["denied"]}, nil
 }
 
+// Refusal is that of a machine that lets containers reach public addresses.
+func (w *world) Refusal(_ string, to netip.AddrPort) (string, error) {
+	if to.Addr().IsPrivate() {
+		return "containers reach public addresses only; ask the operator for --allow-private " + to.Addr().String() + "/32", nil
+	}
+	return "", nil
+}
+
 func (w *world) ask(to string, port uint16, protocol string) Report {
 	w.t.Helper()
-	cfg := Config{Roster: w.roster, Directory: w.directory, Store: w, Inside: w, Resolver: netip.MustParseAddrPort("172.17.0.1:53")}
+	cfg := Config{Roster: w.roster, Directory: w.directory, Store: w, Inside: w, Outside: w, Resolver: netip.MustParseAddrPort("172.17.0.1:53")}
 	if w.drops != nil {
 		cfg.Policies, cfg.Drops = w, w
 	}
@@ -257,6 +265,12 @@ func TestMistakes(t *testing.T) {
 			sentence: "does not reach tracker.internal on 8080/tcp: tracker is in the project lab and shop-web in shop, and private networks of projects never meet; put both into one project, or use the public address of tracker."},
 		"another's app does not exist": {to: "hidden-app.internal", port: 8080, sentence: "there is no app hidden-app in its project, which has billing"},
 		"outside name of nobody":       {to: "www.exmaple.com", port: 443, sentence: "the name www.exmaple.com does not exist on the internet; check its spelling"},
+		"UDP to the machine's own network": {to: "192.168.1.53", port: 53, udp: true, given: func(w *world) { w.silent[netip.MustParseAddr("192.168.1.53")] = true },
+			sentence: "does not reach 192.168.1.53 on 53/udp: containers reach public addresses only; ask the operator for --allow-private 192.168.1.53/32."},
+		"TCP to the machine's own network": {to: "192.168.1.53", port: 53, given: func(w *world) { w.silent[netip.MustParseAddr("192.168.1.53")] = true },
+			sentence: "does not reach 192.168.1.53 on 53/tcp: containers reach public addresses only; ask the operator for --allow-private 192.168.1.53/32."},
+		"UDP to the internet": {to: "203.0.113.53", port: 53, udp: true, given: func(w *world) { w.silent[netip.MustParseAddr("203.0.113.53")] = true },
+			sentence: "may well reach 203.0.113.53 on 53/udp: 203.0.113.53 was sent a datagram, which was not refused (UDP tells no more)."},
 		"crash loop": {to: "api.billing.internal", port: 3000, given: func(w *world) {
 			w.answers["api.billing.internal."] = answer{code: "NOERROR"}
 			for _, id := range []string{"billing-api-1", "billing-api-2"} {
@@ -330,7 +344,7 @@ func TestMistakes(t *testing.T) {
 			if !strings.Contains(r.Sentence, tt.sentence) {
 				t.Errorf("the sentence is\n  %s\nwant\n  %s\nsteps: %+v", r.Sentence, tt.sentence, r.Steps)
 			}
-			if works := strings.Contains(r.Sentence, "web-1 reaches") && !strings.Contains(r.Sentence, "only:"); r.Works != works {
+			if works := (strings.Contains(r.Sentence, "web-1 reaches") || strings.Contains(r.Sentence, "may well reach")) && !strings.Contains(r.Sentence, "only:"); r.Works != works {
 				t.Errorf("works: %v, but: %s", r.Works, r.Sentence)
 			}
 			if len(r.Steps) < 2 || r.Steps[0].Name != "from" {

@@ -161,6 +161,26 @@ func (v *visit) network(ctx context.Context) error {
 			return nil
 		}
 	}
+	return v.outside()
+}
+
+// outside looks whether our own rules let the container get to addresses that
+// are in no private network. They drop in silence, so a try cannot tell.
+func (v *visit) outside() error {
+	for _, addr := range v.addrs {
+		if v.Outside == nil {
+			break
+		}
+		why, err := v.Outside.Refusal(v.q.Protocol, netip.AddrPortFrom(addr, v.q.Port))
+		if err != nil {
+			return err
+		}
+		if why != "" {
+			v.add("network", Failed, "%s is not in the private network, and the rules of %s do not let packets to it pass", addr, platform.OutsideInterface)
+			v.blame("%s", why)
+			return nil
+		}
+	}
 	v.add("network", Skipped, "%s is not in the private network: packets leave by %s", list(v.addrs), platform.OutsideInterface)
 	return nil
 }

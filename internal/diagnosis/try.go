@@ -148,7 +148,7 @@ func (v *visit) blameFor(addr netip.Addr, err error) {
 	case isTimeout(err) && private:
 		v.blame("%s does not answer: its program does not accept connections (it may be stuck or overloaded), see atoll logs", addr)
 	case isTimeout(err):
-		v.blame("%s does not answer on %s: that host is down, a firewall on the way drops it, or it is an address that containers may not reach; try it from elsewhere", addr, v.service())
+		v.blame("%s does not answer on %s: that host is down, or a firewall on the way drops it; try it from elsewhere", addr, v.service())
 	default:
 		v.blame("the connection to %s fails: %v", addr, cause(err))
 	}

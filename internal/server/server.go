@@ -265,7 +265,7 @@ func (s *machine) diagnoser() *diagnosis.Doctor {
 	return diagnosis.New(diagnosis.Config{
 		Roster: s.roster, Directory: s.directory, Store: s.store, Inside: inside.Network{},
 		Resolver: netip.AddrPortFrom(s.node.gateway, 53),
-		Policies: pathPolicies{s.policies}, Drops: pathDrops{s.flows, s.store},
+		Policies: pathPolicies{s.policies}, Drops: pathDrops{s.flows, s.store}, Outside: s.node.outside,
 	})
 }
 
