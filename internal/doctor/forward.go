@@ -34,7 +34,7 @@ func Forwarding(b Bridge) Check {
 	return Check{"firewall", func(ctx context.Context) (string, error) {
 		rules, err := readRules(ctx)
 		if err != nil {
-			return "", err
+			return "", Warn("whether one drops what containers send cannot be told: %w", err)
 		}
 		uplink := defaultLink()
 		var errs []error
@@ -160,7 +160,7 @@ func readRules(ctx context.Context) (*firewall.Rules, error) {
 	if err == nil && len(strings.TrimSpace(string(used))) > 0 {
 		text, err := output(ctx, "iptables-legacy-save")
 		if err != nil {
-			return nil, Warn("this machine has rules of iptables-legacy that cannot be read (%w): apt-get install iptables", err)
+			return nil, fmt.Errorf("this machine has rules of iptables-legacy that cannot be read (%w): apt-get install iptables", err)
 		}
 		if err := rules.ReadSave("iptables", string(text)); err != nil {
 			return nil, err

@@ -133,3 +133,12 @@ func TestFirewall(t *testing.T) {
 		})
 	}
 }
+
+// TestFirewallThatCannotBeRead: nothing is known then, which is no fault.
+func TestFirewallThatCannotBeRead(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	_, err := Forwarding(Bridge{Name: "atoll0", Prefix: netip.MustParsePrefix("172.17.0.0/16")}).Run(t.Context())
+	if outcome(err) != Warning || !strings.Contains(err.Error(), "cannot read the firewall's rules") {
+		t.Errorf("%s: %v", outcome(err), err)
+	}
+}

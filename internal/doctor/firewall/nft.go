@@ -157,7 +157,7 @@ func compare(left, right json.RawMessage) condition {
 	case l.Meta != nil:
 		return compareMeta(l.Meta.Key, values)
 	case l.CT != nil && l.CT.Key == "state":
-		return func(p Packet) truth { return anyOf(values, func(v value) truth { return is(v.text == p.State) }) }
+		return func(p Packet) truth { return anyOf(values, func(v value) truth { return v.hasText(p.State) }) }
 	case l.Payload != nil:
 		return comparePayload(l.Payload.Protocol, l.Payload.Field, values)
 	}
@@ -167,15 +167,15 @@ func compare(left, right json.RawMessage) condition {
 func compareMeta(key string, values []value) condition {
 	switch key {
 	case "iif", "iifname":
-		return func(p Packet) truth { return anyOf(values, func(v value) truth { return matchLink(v.text, p.In) }) }
+		return func(p Packet) truth { return anyOf(values, func(v value) truth { return v.isLink(p.In) }) }
 	case "oif", "oifname":
-		return func(p Packet) truth { return anyOf(values, func(v value) truth { return matchLink(v.text, p.Out) }) }
+		return func(p Packet) truth { return anyOf(values, func(v value) truth { return v.isLink(p.Out) }) }
 	case "l4proto":
-		return func(p Packet) truth { return anyOf(values, func(v value) truth { return is(v.text == p.Protocol) }) }
+		return func(p Packet) truth { return anyOf(values, func(v value) truth { return v.hasText(p.Protocol) }) }
 	case "nfproto":
-		return func(Packet) truth { return anyOf(values, func(v value) truth { return is(v.text == "ipv4") }) }
+		return func(Packet) truth { return anyOf(values, func(v value) truth { return v.hasText("ipv4") }) }
 	case "protocol":
-		return func(Packet) truth { return anyOf(values, func(v value) truth { return is(v.text == "ip") }) }
+		return func(Packet) truth { return anyOf(values, func(v value) truth { return v.hasText("ip") }) }
 	}
 	return unknown
 }
@@ -195,7 +195,7 @@ func comparePayload(protocol, field string, values []value) condition {
 	case protocol == "ip" && field == "daddr":
 		return func(p Packet) truth { return anyOf(values, func(v value) truth { return v.hasAddr(p.To) }) }
 	case protocol == "ip" && field == "protocol":
-		return func(p Packet) truth { return anyOf(values, func(v value) truth { return is(v.text == p.Protocol) }) }
+		return func(p Packet) truth { return anyOf(values, func(v value) truth { return v.hasText(p.Protocol) }) }
 	case protocol == "ip6" || protocol == "icmpv6":
 		return func(Packet) truth { return no }
 	case field == "dport":
@@ -243,6 +243,20 @@ type value struct {
 	low, high   uint64
 	numeric     bool
 	unreadable  bool
+}
+
+func (v value) hasText(text string) truth {
+	if v.unreadable {
+		return maybe
+	}
+	return is(v.text == text)
+}
+
+func (v value) isLink(name string) truth {
+	if v.unreadable {
+		return maybe
+	}
+	return matchLink(v.text, name)
 }
 
 func (v value) hasAddr(a netip.Addr) truth {
