@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 
 	"github.com/atollhq/atoll/internal/namespace"
 )
@@ -23,9 +24,9 @@ func Conflict(cfg Config) error {
 	return errors.Join(n.checkConflicts(), n.Close())
 }
 
-// HiddenByPrivate names the ranges of this machine that overlap the one of
-// private networks, with who has them. Containers cannot reach hosts there:
-// the addresses mean other containers to them. The machine itself can.
+// HiddenByPrivate names what of the range of private networks this machine has
+// for something else, with who has it. Containers cannot reach hosts there: the
+// addresses mean other containers to them. The machine itself can.
 func HiddenByPrivate(cfg Config) (hidden []string, err error) {
 	cfg.complete()
 	n, err := here(cfg)
@@ -35,10 +36,18 @@ func HiddenByPrivate(cfg Config) (hidden []string, err error) {
 	uses, err := n.uses()
 	for _, u := range uses {
 		if u.prefix.Overlaps(privatePrefix) {
-			hidden = append(hidden, fmt.Sprintf("%s, which %s has", u.prefix, u.by))
+			hidden = append(hidden, fmt.Sprintf("%s, which %s has", common(u.prefix, privatePrefix), u.by))
 		}
 	}
 	return hidden, errors.Join(err, n.Close())
+}
+
+// common is what two ranges that overlap both have: the smaller one.
+func common(a, b netip.Prefix) netip.Prefix {
+	if a.Bits() < b.Bits() {
+		return b
+	}
+	return a
 }
 
 // Probe tries whether the kernel and nft can do what a network needs: bridge,

@@ -33,6 +33,11 @@ func TestConflictAndHiddenRanges(t *testing.T) {
 	if !slices.Equal(hidden, []string{"10.240.2.0/24, which the interface uplink0 has"}) {
 		t.Errorf("hidden are %q", hidden)
 	}
+	// Of a larger range, the rest can be reached.
+	r.run(r.node(), "ip route del 10.240.2.0/24; ip route add 10.0.0.0/8 via 203.0.113.1")
+	if hidden, _ := look(); !slices.Equal(hidden, []string{"10.240.0.0/22, which the interface uplink0 has"}) {
+		t.Errorf("hidden are %q", hidden)
+	}
 }
 
 func TestProbeLeavesNothing(t *testing.T) {
