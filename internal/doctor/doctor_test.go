@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -116,5 +118,36 @@ func TestClock(t *testing.T) {
 	}
 	if _, err := Clock(file).Run(t.Context()); outcome(err) != Failure || !strings.Contains(err.Error(), "set the clock") {
 		t.Errorf("a clock that is behind: %v", err)
+	}
+}
+
+func TestBehindAStub(t *testing.T) {
+	stub, real, home := netip.MustParseAddrPort("127.0.0.53:53"), netip.MustParseAddrPort("203.0.113.1:53"), netip.MustParseAddrPort("192.168.1.1:53")
+	for name, tt := range map[string]struct {
+		named, behind, want []netip.AddrPort
+	}{
+		"a stub":                {[]netip.AddrPort{stub}, []netip.AddrPort{home, real}, []netip.AddrPort{home, real}},
+		"a stub of others":      {[]netip.AddrPort{stub}, nil, []netip.AddrPort{stub}},
+		"no stub":               {[]netip.AddrPort{home}, []netip.AddrPort{real}, []netip.AddrPort{home}},
+		"a stub and a resolver": {[]netip.AddrPort{stub, home}, []netip.AddrPort{real}, []netip.AddrPort{stub, home}},
+	} {
+		read := func() ([]netip.AddrPort, error) { return tt.named, nil }
+		behind := func() ([]netip.AddrPort, error) {
+			if tt.behind == nil {
+				return nil, os.ErrNotExist
+			}
+			return tt.behind, nil
+		}
+		if got, err := Behind(read, behind)(); err != nil || !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, tt.want)
+		}
+	}
+}
+
+func TestHowFarThePathWasMeasured(t *testing.T) {
+	for addr, near := range map[string]bool{"203.0.113.1": false, "192.168.1.1": true} {
+		if found := whole(netip.MustParseAddr(addr), 1500, "outside_mtu"); strings.Contains(found, "the way beyond it was not measured") != near {
+			t.Errorf("%s: %s", addr, found)
+		}
 	}
 }

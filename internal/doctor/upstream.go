@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -52,6 +53,22 @@ func tryUpstream(ctx context.Context, addr netip.AddrPort) (said string, failed 
 	return fmt.Sprintf("%s answers in %s", addr.Addr(), took.Round(100*time.Microsecond)), false
 }
 
+// Behind reads the resolvers that a stub of systemd-resolved on this machine
+// asks, from the file in which it names them, when read finds stubs only: the
+// way to a stub says nothing about the way out.
+func Behind(read, behind func() ([]netip.AddrPort, error)) func() ([]netip.AddrPort, error) {
+	return func() ([]netip.AddrPort, error) {
+		addrs, err := read()
+		if err != nil || slices.ContainsFunc(addrs, func(a netip.AddrPort) bool { return !a.Addr().IsLoopback() }) {
+			return addrs, err
+		}
+		if real, err := behind(); err == nil {
+			return real, nil
+		}
+		return addrs, nil // another stub, which keeps its secret
+	}
+}
+
 // PathMTU checks that packets of the containers' size get as far as the
 // upstream resolvers in one piece. mtu, in bytes, is that of the containers'
 // outside interface; setting is what changes it.
@@ -61,10 +78,18 @@ func PathMTU(read func() ([]netip.AddrPort, error), mtu int, setting string) Che
 		if err != nil {
 			return "", err
 		}
-		for _, addr := range addrs {
-			if !addr.Addr().Is4() || addr.Addr().IsLoopback() {
-				continue
+		// One on the internet first: the way to it is what containers go.
+		var far, near []netip.AddrPort
+		for _, a := range addrs {
+			switch {
+			case !a.Addr().Is4() || a.Addr().IsLoopback():
+			case a.Addr().IsPrivate():
+				near = append(near, a)
+			default:
+				far = append(far, a)
 			}
+		}
+		for _, addr := range append(far, near...) {
 			if _, took, err := askTimes(ctx, addr, minQuestion, 2, time.Second); err == nil {
 				return pathTo(ctx, addr, took, mtu, setting)
 			}
@@ -79,7 +104,7 @@ func pathTo(ctx context.Context, addr netip.AddrPort, usual time.Duration, mtu i
 	// The whole size gets more time: that it does not fit must be no accident.
 	_, _, err := askTimes(ctx, addr, mtu-headersIPv4, 3, time.Second)
 	if err == nil {
-		return fmt.Sprintf("%d bytes to %s in one piece", mtu, addr.Addr()), nil
+		return whole(addr.Addr(), mtu, setting), nil
 	}
 	patience := min(max(4*usual, 500*time.Millisecond), time.Second)
 	told := errors.Is(err, errTooBig)
@@ -106,4 +131,14 @@ func pathTo(ctx context.Context, addr netip.AddrPort, usual time.Duration, mtu i
 		return "", Warn("%d bytes are the most on the way to %s, containers send up to %d: set %s to %d, so that nothing depends on ICMP messages coming back", low, addr.Addr(), mtu, setting, low)
 	}
 	return "", Warn("packets of more than %d bytes vanish on the way to %s, while containers send up to %d, so large requests hang: set %s to %d, or raise the MTU of the way (unless that resolver only ignores large questions)", low, addr.Addr(), mtu, setting, low)
+}
+
+// whole tells that all fit, and how far that was seen.
+func whole(addr netip.Addr, mtu int, setting string) string {
+	found := fmt.Sprintf("%d bytes to %s in one piece", mtu, addr)
+	if addr.IsPrivate() {
+		// A router, say: the link that takes less is behind it.
+		found += fmt.Sprintf(", which is near: the way beyond it was not measured; if large answers hang, lower %s", setting)
+	}
+	return found
 }

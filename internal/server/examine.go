@@ -29,6 +29,7 @@ import (
 func Examination(cfg Config) []doctor.Check {
 	running, err := doctor.LockHolder(filepath.Join(cfg.DataDir, lockName))
 	upstreams := func() ([]netip.AddrPort, error) { return resolver.ReadResolvConf(cfg.ResolvConf) }
+	behind := func() ([]netip.AddrPort, error) { return resolver.ReadResolvConf(behindStub) }
 	mtu, _ := cfg.outsideMTU() // Validate has refused a wrong one
 	checks := append(required(cfg, running, false),
 		doctor.Check{Name: "private range", Run: privateRange},
@@ -36,7 +37,7 @@ func Examination(cfg Config) []doctor.Check {
 		doctor.Check{Name: "room", Run: examineRoom},
 		doctor.Forwarding(cfg.bridge()),
 		doctor.Upstreams(upstreams),
-		doctor.PathMTU(upstreams, mtu, "outside_mtu"),
+		doctor.PathMTU(doctor.Behind(upstreams, behind), mtu, "outside_mtu"),
 		doctor.Clock(append(ownFiles(), filepath.Join(cfg.DataDir, databaseName))...),
 		doctor.Check{Name: "server", Run: func(ctx context.Context) (string, error) {
 			if err != nil {
@@ -53,6 +54,9 @@ func Examination(cfg Config) []doctor.Check {
 	}
 	return checks
 }
+
+// behindStub is where systemd-resolved names the resolvers that it asks.
+const behindStub = "/run/systemd/resolve/resolv.conf"
 
 // privateRange warns of networks that containers cannot see for the private
 // one.
