@@ -38,7 +38,7 @@ test: setup-e2e stack ## unit and component tests (root), then the end-to-end te
 	scripts/test.sh
 
 .PHONY: e2e
-e2e: setup-e2e stack ## end-to-end tests and the attack suite, with a table of what they found
+e2e: setup-e2e stack ## end-to-end tests, repairs and the attack suite, with a table of what they found
 	scripts/e2e.sh ./e2e ./e2e/repair ./e2e/attack
 
 .PHONY: chaos
