@@ -1,12 +1,13 @@
 package privnet
 
 import (
+	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -72,27 +73,26 @@ func currentNamespace(t *testing.T) netns.NsHandle {
 // the kernel track the connections of the namespace.
 func trackConnections(t *testing.T, ns netns.NsHandle) {
 	t.Helper()
-	conn, err := nftables.New(nftables.WithNetNSFd(int(ns)))
-	if err != nil {
-		t.Fatal(err)
+	nft := func(script string) error {
+		cmd := exec.Command("nft", "-f", "-")
+		cmd.Stdin = strings.NewReader(script)
+		var said []byte
+		err := namespace.Do(ns, func() (err error) {
+			said, err = cmd.CombinedOutput()
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("nft: %w: %s", err, said)
+		}
+		return nil
 	}
-	table := conn.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "track"})
-	for name, hook := range map[string]*nftables.ChainHook{
-		"prerouting": nftables.ChainHookPrerouting, "forward": nftables.ChainHookForward,
-	} {
-		chain := conn.AddChain(&nftables.Chain{Name: name, Table: table, Type: nftables.ChainTypeFilter,
-			Hooknum: hook, Priority: nftables.ChainPriorityFilter})
-		conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
-			&expr.Ct{Register: 1, Key: expr.CtKeySTATE}, &expr.Counter{},
-		}})
-	}
-	if err := conn.Flush(); err != nil {
+	if err := nft(`table ip track {
+		chain prerouting { type filter hook prerouting priority filter; ct state new counter; }
+		chain forward { type filter hook forward priority filter; ct state new counter; }
+	}`); err != nil {
 		t.Fatalf("cannot make the namespace track connections: %v", err)
 	}
-	t.Cleanup(func() {
-		conn.DelTable(table)
-		_ = conn.Flush() // the switch namespace may be gone
-	})
+	t.Cleanup(func() { _ = nft("delete table ip track") }) // the switch namespace may be gone
 }
 
 // tracked returns the connections within private networks that a namespace
