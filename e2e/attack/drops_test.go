@@ -52,7 +52,7 @@ func (d drops) readSwitch(m *rig.Machine) error {
 }
 
 func (d drops) readFirewall(m *rig.Machine) error {
-	for _, family := range []string{"bridge", "ip"} {
+	for _, family := range []string{"bridge", "arp", "ip"} {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		out, err := m.Lab.Server().Command(ctx, "nft", "-j", "list", "counters", "table", family, "atoll_outside").Output()

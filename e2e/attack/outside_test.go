@@ -63,6 +63,9 @@ func (s *siege) outsideSpoofs() []attack {
 		s.bridged("around the bridge, by a link-local group", "bypass", func(mark string) []byte {
 			return frame(mac("01:80:c2:00:00:0e"), from, typeIPv4, question(other, mark))
 		}),
+		s.bridged("ARP around the bridge, by a link-local group", "bypass", func(mark string) []byte {
+			return frame(mac("01:80:c2:00:00:0e"), from, typeARP, arp(1, from, ip("198.51.100.77"), make([]byte, 6), ip("203.0.113.2"), mark))
+		}),
 	}
 }
 

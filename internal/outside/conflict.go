@@ -116,8 +116,12 @@ func (n *Network) checkOwner() error {
 		if err != nil {
 			return fmt.Errorf("cannot read the firewall rules that are there: %w", err)
 		}
+		var remove []string
+		for _, family := range families {
+			remove = append(remove, "nft delete table "+family+" "+table)
+		}
 		if strings.Contains(string(out), "iifname") && !strings.Contains(string(out), fmt.Sprintf("%q", n.cfg.Bridge)) {
-			return fmt.Errorf("an outside network on another bridge than %s is in this network namespace, and it can hold only one: use the same bridge, or remove the other (nft delete table ip %[2]s; nft delete table bridge %[2]s)", n.cfg.Bridge, table)
+			return fmt.Errorf("an outside network on another bridge than %s is in this network namespace, and it can hold only one: use the same bridge, or remove the other (%s)", n.cfg.Bridge, strings.Join(remove, "; "))
 		}
 	}
 	return nil

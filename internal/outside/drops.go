@@ -12,8 +12,8 @@ const (
 	DropSpoofed = "spoofed"
 	// DropProtocol: neither IPv4 nor ARP (IPv6, VLAN tags, …).
 	DropProtocol = "protocol"
-	// DropBypass: a packet that went around the bridge, by a link-local group
-	// address.
+	// DropBypass: an IP or ARP packet that went around the bridge, by a
+	// link-local group address.
 	DropBypass = "bypass"
 	// DropGroup: a broadcast or multicast frame that is no ARP.
 	DropGroup = "group"
@@ -43,7 +43,7 @@ const (
 // installed, by reason.
 func (n *Network) Drops(ctx context.Context) (map[string]uint64, error) {
 	drops := map[string]uint64{}
-	for _, family := range []string{"bridge", "ip"} {
+	for _, family := range families {
 		out, err := n.nftOutput(ctx, "-j", "list", "counters", "table", family, table)
 		if err != nil {
 			return nil, fmt.Errorf("cannot read the firewall's counters: %w", err)

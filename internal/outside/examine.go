@@ -51,14 +51,14 @@ func common(a, b netip.Prefix) netip.Prefix {
 }
 
 // Probe tries whether the kernel and nft can do what a network needs: bridge,
-// rules of the families bridge and ip, sets, address translation. It makes
+// rules of the families bridge, arp and ip, sets, address translation. It makes
 // such a network in a namespace of its own, which ends with it.
 func Probe(cfg Config) error {
 	return namespace.DoNew(func() error {
 		cfg.Log = slog.New(slog.DiscardHandler)
 		n, err := Open(cfg)
 		if err != nil {
-			return fmt.Errorf("%w; the kernel needs bridges and nftables with connection tracking (CONFIG_BRIDGE, CONFIG_NF_TABLES_BRIDGE, CONFIG_NFT_MASQ, CONFIG_NFT_CT): modprobe bridge nf_tables nft_masq nft_ct, or take a full kernel of the distribution", err)
+			return fmt.Errorf("%w; the kernel needs bridges and nftables with connection tracking (CONFIG_BRIDGE, CONFIG_NF_TABLES_BRIDGE, CONFIG_NF_TABLES_ARP, CONFIG_NFT_MASQ, CONFIG_NFT_CT): modprobe bridge nf_tables nft_masq nft_ct, or take a full kernel of the distribution", err)
 		}
 		return n.Close()
 	})

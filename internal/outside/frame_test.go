@@ -27,7 +27,7 @@ const (
 func TestForgedFramesAreDropped(t *testing.T) {
 	r := newRig(t)
 	honest, liar := r.attach("honest", "172.17.0.2", 0), r.attach("liar", "172.17.0.3", 0)
-	gw, node := netip.MustParseAddr("172.17.0.1"), netip.MustParseAddr("203.0.113.2")
+	gw, node, far := netip.MustParseAddr("172.17.0.1"), netip.MustParseAddr("203.0.113.2"), netip.MustParseAddr("198.51.100.77")
 	own, others, gwMAC := r.mac(liar), r.mac(honest), r.macOf(r.node(), outside.DefaultBridge)
 	resolver, service := r.packets("172.17.0.1:53"), r.packets("203.0.113.2:7000")
 
@@ -53,6 +53,9 @@ func TestForgedFramesAreDropped(t *testing.T) {
 		{"by the group of LLDP", outside.DropBypass, frame(group(0x0e), own, typeIP, question(honest.Addr))},
 		{"by the group of 802.1X", outside.DropBypass, frame(group(0x03), own, typeIP, question(honest.Addr))},
 		{"by a group, to a service of the node", outside.DropBypass, frame(group(0x0e), own, typeIP, udp(liar.Addr, node, 7000, "hello"))},
+		{"ARP by a group, with the address of another", outside.DropBypass, frame(group(0x0e), own, typeARP, arp(own, honest.Addr, gw))},
+		{"ARP by a group, with an address of the internet", outside.DropBypass, frame(group(0x0e), own, typeARP, arp(own, far, node))},
+		{"ARP by the group of 802.1X", outside.DropBypass, frame(group(0x03), own, typeARP, arp(own, far, node))},
 	}
 	for _, f := range forged {
 		before := r.drops()[f.counter]
@@ -65,8 +68,13 @@ func TestForgedFramesAreDropped(t *testing.T) {
 	if from, text := heard(service, patience); from != "" {
 		t.Errorf("a service of the node heard %q from %s", text, from)
 	}
-	if neighbours := r.run(r.node(), "ip neigh show "+honest.Addr.String()); strings.Contains(neighbours, own.String()) {
-		t.Errorf("the node believes the liar: %s", neighbours)
+	believes := func(addr netip.Addr) bool {
+		return strings.Contains(r.run(r.node(), "ip neigh show "+addr.String()), own.String())
+	}
+	for _, addr := range []netip.Addr{honest.Addr, far} {
+		if believes(addr) {
+			t.Errorf("the node believes that the liar has %s", addr)
+		}
 	}
 	r.send(liar, frame(gwMAC, own, typeIP, question(liar.Addr)))
 	if from, _ := heard(resolver, 5*time.Second); from != liar.Addr.String() {
@@ -80,11 +88,9 @@ func TestForgedFramesAreDropped(t *testing.T) {
 			t.Errorf("the forged question came from %q", from)
 		}
 		r.send(liar, frame(gwMAC, own, typeARP, arp(own, honest.Addr, gw)))
-		lab.WaitFor(t, 5*time.Second, "the node to believe the liar", func() (bool, error) {
-			return strings.Contains(r.run(r.node(), "ip neigh show "+honest.Addr.String()), own.String()), nil
-		})
+		lab.WaitFor(t, 5*time.Second, "the node to believe the liar", func() (bool, error) { return believes(honest.Addr), nil })
 	})
-	t.Run("twin: without the rule for what goes around the bridge", func(t *testing.T) {
+	t.Run("twin: without the rules for what goes around the bridge", func(t *testing.T) {
 		r.flush("ip raw_prerouting")
 		r.send(liar, frame(group(0x0e), own, typeIP, question(honest.Addr)))
 		if from, _ := heard(resolver, 5*time.Second); from != honest.Addr.String() {
@@ -94,6 +100,9 @@ func TestForgedFramesAreDropped(t *testing.T) {
 		if from, _ := heard(service, 5*time.Second); from != "198.51.100.10" {
 			t.Errorf("the service heard from %q", from)
 		}
+		r.flush("arp input")
+		r.send(liar, frame(group(0x0e), own, typeARP, arp(own, far, node)))
+		lab.WaitFor(t, 5*time.Second, "the node to believe the liar", func() (bool, error) { return believes(far), nil })
 	})
 }
 

@@ -9,9 +9,6 @@ import (
 	"strings"
 )
 
-// families are those of our two tables.
-var families = []string{"bridge", "ip"}
-
 // rememberRules notes how nft lists what was just installed: it writes rules
 // in other words than it reads them.
 func (n *Network) rememberRules(ctx context.Context) error {
@@ -27,7 +24,7 @@ func (n *Network) rememberRules(ctx context.Context) error {
 	return nil
 }
 
-// compareRules compares both tables with what was installed, and their sets
+// compareRules compares our tables with what was installed, and their sets
 // with the endpoints.
 func (n *Network) compareRules(ctx context.Context, endpoints []Endpoint) (found []Finding, err error) {
 	wanted := map[string]map[string]string{"ports": {}, "public": {}}

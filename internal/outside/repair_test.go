@@ -3,6 +3,7 @@ package outside_test
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +66,12 @@ func TestWhatIsBrokenFromOutsideIsFoundAndRepaired(t *testing.T) {
 		r.run(r.other.ContainerNetns, "ip neigh flush all")
 		return r.ask(r.other.ContainerNetns, "172.17.0.2:8080") != ""
 	}
+	around := func() bool {
+		far := netip.MustParseAddr("198.51.100.77")
+		r.send(r.web, frame(group(0x0e), r.mac(r.web), typeARP, arp(r.mac(r.web), far, netip.MustParseAddr("203.0.113.2"))))
+		time.Sleep(patience)
+		return strings.Contains(r.run(r.node(), "ip neigh show "+far.String()+"; ip neigh flush "+far.String()), "lladdr")
+	}
 	service, private := r.passes(r.other.ContainerNetns, "172.17.0.1:9999"), r.passes(r.node(), "172.17.0.3:9000")
 	cases := []struct {
 		name   string
@@ -78,6 +85,8 @@ func TestWhatIsBrokenFromOutsideIsFoundAndRepaired(t *testing.T) {
 	}{
 		{"an emptied ruleset", onNode, "nft flush ruleset", "the table is gone", service, true},
 		{"an emptied chain", onNode, "nft flush chain ip atoll_outside input", "rules, chains or sets are missing", service, true},
+		{"an emptied chain of ARP", onNode, "nft flush chain arp atoll_outside input", "1 of our rules, chains or sets are missing", around, true},
+		{"no table of ARP", onNode, "nft delete table arp atoll_outside", "the table is gone", around, true},
 		{"a rule before ours", onNode, "nft insert rule ip atoll_outside input accept", "1 are there that are not ours", service, true},
 		{"rules in another order", onNode, "nft 'flush chain ip atoll_outside output; add rule ip atoll_outside output accept'", "rules, chains or sets are missing", private, true},
 		{"a deleted chain", onNode, "nft delete chain ip atoll_outside output", "rules, chains or sets are missing", private, true},

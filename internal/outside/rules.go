@@ -12,8 +12,11 @@ import (
 	"github.com/atollhq/atoll/internal/namespace"
 )
 
-// table is the name of both nftables tables, family bridge and family ip.
+// table is the name of all our nftables tables, one of each family.
 const table = "atoll_outside"
+
+// families are those of our tables.
+var families = []string{"bridge", "arp", "ip"}
 
 // The rules, as nft reads them. They concern our bridge, its ports and its
 // range only, and let pass what they do not drop: other tables (Docker, ufw)
@@ -53,6 +56,16 @@ table bridge {{.Table}} {
 		ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 counter name group drop
 		ether daddr != {{.GatewayMAC}} counter name neighbour drop
 		ip hdrlength != 5 counter name options drop
+	}
+}
+table arp {{.Table}} {
+	counter bypass { }
+	chain input { type filter hook input priority filter; policy accept; }
+}
+flush chain arp {{.Table}} input
+table arp {{.Table}} {
+	chain input {
+		iifname "{{.Port}}*" counter name bypass drop
 	}
 }
 table ip {{.Table}} {
@@ -189,8 +202,12 @@ func list[T any](of []T) string {
 }
 
 func (n *Network) removeRules(ctx context.Context) error {
-	// Declared first, so that deleting what is not there is no error.
-	return n.nft(ctx, fmt.Sprintf("table bridge %[1]s {}\ntable ip %[1]s {}\ndelete table bridge %[1]s\ndelete table ip %[1]s\n", table))
+	var script strings.Builder
+	for _, family := range families {
+		// Declared first, so that deleting what is not there is no error.
+		fmt.Fprintf(&script, "table %[1]s %[2]s {}\ndelete table %[1]s %[2]s\n", family, table)
+	}
+	return n.nft(ctx, script.String())
 }
 
 // elements are the lines that add or delete what the sets have of an endpoint.
