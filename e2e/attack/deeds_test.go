@@ -86,7 +86,7 @@ func (s *siege) visits() []deed {
 	for _, v := range s.victims() {
 		others = append(others, at(v.eth0, servicePort), at(v.eth0, 8080))
 	}
-	node := []string{"203.0.113.2:7000", "172.17.0.1:7000", "203.0.113.2:22", "172.17.0.1:22", "172.17.0.1:5000", "172.17.0.1:8080"}
+	node := []string{"203.0.113.2:7000", "172.17.0.1:7000", "203.0.113.2:22", "172.17.0.1:22", "203.0.113.2:443", "172.17.0.1:443", "172.17.0.1:5000", "172.17.0.1:8080"}
 	overlay := []string{"172.17.0.1:4789", "172.17.0.1:6081", "203.0.113.2:51820"}
 	return []deed{
 		{name: "connections to other containers by eth0", order: visit(others...), reasons: []string{"eth0 neighbour"}},

@@ -17,7 +17,7 @@ import (
 func (s *siege) services(t *testing.T) {
 	t.Helper()
 	var visitors atomic.Int64
-	for _, addr := range []string{"0.0.0.0:22", "172.17.0.1:5000", "0.0.0.0:8080"} {
+	for _, addr := range []string{"0.0.0.0:22", "0.0.0.0:443", "172.17.0.1:5000", "0.0.0.0:8080"} {
 		listener, err := s.Lab.ListenServer("tcp4", addr)
 		if err != nil {
 			t.Fatal(err)
@@ -99,7 +99,7 @@ func (s *siege) scanSwitch(t *testing.T) {
 func (s *siege) knocks(knock func(port uint16, mark string) []byte) func(string) [][]byte {
 	return func(mark string) (frames [][]byte) {
 		for port := 1; port <= 65535; port++ {
-			if port != 53 && port != 80 && port != 443 {
+			if port != 53 && port != 80 {
 				frames = append(frames, knock(uint16(port), mark))
 			}
 		}

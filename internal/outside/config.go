@@ -63,14 +63,12 @@ func (c *Config) complete() {
 	if c.MTU == 0 {
 		c.MTU = 1500
 	}
-	if c.PublicPorts == nil {
-		c.PublicPorts = []uint16{80, 443}
-	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
 	c.Prefix = c.Prefix.Masked()
 	c.AllowPrivate = slices.Clone(c.AllowPrivate)
+	c.Public = slices.Clone(c.Public)
 	for i, p := range c.AllowPrivate {
 		c.AllowPrivate[i] = p.Masked()
 	}
@@ -96,9 +94,9 @@ func (c Config) validate() error {
 			return fmt.Errorf("containers cannot be allowed to reach %s: it must be an IPv4 range such as 192.168.1.0/24, without any of %s, %s and %s", p, c.Prefix, privatePrefix, metadataPrefix)
 		}
 	}
-	for _, p := range c.PublicPorts {
-		if p == 0 {
-			return fmt.Errorf("0 cannot be a public port of the node")
+	for _, p := range c.Public {
+		if !p.Addr().Is4() || p.Port() == 0 {
+			return fmt.Errorf("%s cannot be a public socket of the node: an IPv4 address and a port are needed", p)
 		}
 	}
 	return nil

@@ -5,7 +5,7 @@
 //
 // # Guarantees
 //
-//   - Containers reach the outside, the node's resolver and its public ports:
+//   - Containers reach the outside, the node's resolver and Config.Public:
 //     not each other, not the node's services, not private addresses by this
 //     way, not the metadata address.
 //   - New connections to a container come from the node only, to the

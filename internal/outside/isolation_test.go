@@ -2,7 +2,9 @@ package outside_test
 
 import (
 	"net"
+	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -131,6 +133,35 @@ func TestTheUplinkDoesNotReachTheRange(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What visitors reach is open to containers, on its own address only if it has
+// one; the node's other services are not, whatever their port.
+func TestOnlyPublicSocketsOfTheNodeAreOpen(t *testing.T) {
+	r := newRig(t)
+	a := r.attach("a", "172.17.0.2", 0)
+	for _, port := range []string{"80", "443", "8080"} {
+		r.listen(r.node(), "0.0.0.0:"+port, port)
+	}
+	for _, tt := range []struct {
+		public string
+		open   []string
+	}{
+		{"", nil},
+		{"0.0.0.0:8080", []string{"203.0.113.2:8080", "172.17.0.1:8080"}},
+		{"203.0.113.2:443", []string{"203.0.113.2:443"}},
+	} {
+		var public []netip.AddrPort
+		if tt.public != "" {
+			public = append(public, netip.MustParseAddrPort(tt.public))
+		}
+		r.net = r.open(outside.Config{Public: public})
+		for _, addr := range []string{"203.0.113.2:80", "203.0.113.2:443", "203.0.113.2:8080", "172.17.0.1:80", "172.17.0.1:443", "172.17.0.1:8080"} {
+			if got := r.ask(a.ContainerNetns, addr) != ""; got != slices.Contains(tt.open, addr) {
+				t.Errorf("with %q public, %s answers: %v", tt.public, addr, got)
+			}
+		}
+	}
 }
 
 // The node's own packets to its address on the bridge keep their source.

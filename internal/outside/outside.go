@@ -29,9 +29,9 @@ type Config struct {
 	Prefix netip.Prefix
 	// MTU in bytes; 0 means 1500.
 	MTU int
-	// PublicPorts are TCP ports of the node that containers may reach like
-	// anybody on the internet; nil means 80 and 443, empty means none.
-	PublicPorts []uint16
+	// Public are TCP sockets of the node that containers may reach like
+	// anybody on the internet; 0.0.0.0 stands for all addresses of the node.
+	Public []netip.AddrPort
 	// AllowPrivate are ranges of private addresses (RFC 1918, 100.64.0.0/10)
 	// that containers may reach; nil means none. They must not overlap.
 	AllowPrivate []netip.Prefix

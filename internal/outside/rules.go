@@ -112,8 +112,8 @@ table ip {{.Table}} {
 		ip daddr {{.Gateway}} udp dport 53 accept
 		ct state established,related accept
 		ip daddr {{.Gateway}} tcp dport 53 goto connection
-{{- if .Public}}
-		tcp dport { {{.Public}} } goto connection
+{{- range .Public}}
+		{{if not .Addr.IsUnspecified}}ip daddr {{.Addr}} {{end}}tcp dport {{.Port}} goto connection
 {{- end}}
 		counter name node drop
 	}
@@ -166,7 +166,7 @@ func (n *Network) install(ctx context.Context, sets string) error {
 	err := rules.Execute(&text, map[string]any{
 		"Table": table, "Port": portPrefix, "Bridge": n.cfg.Bridge, "Gateway": n.Gateway(), "Prefix": n.cfg.Prefix,
 		"GatewayMAC": hardwareAddr(n.Gateway()), "Private": privatePrefix, "Metadata": metadataPrefix,
-		"Surroundings": list(surroundings), "Allowed": list(n.cfg.AllowPrivate), "Public": list(n.cfg.PublicPorts),
+		"Surroundings": list(surroundings), "Allowed": list(n.cfg.AllowPrivate), "Public": n.cfg.Public,
 		"Connections": maxConnections, "Questions": maxQuestions, "QuestionsAtOnce": maxQuestionsAtOnce,
 	})
 	if err != nil {

@@ -70,7 +70,7 @@ func openAt(dir, bpffs string, on func(func() error) error) (m machine, err erro
 		if m.private, err = privnet.Open(privnet.Config{Netns: filepath.Join(dir, "netns", "switch"), BPFFS: bpffs, Log: log}); err != nil {
 			return err
 		}
-		if m.outside, err = outside.Open(outside.Config{Prefix: prefix, Log: log}); err != nil {
+		if m.outside, err = outside.Open(outside.Config{Prefix: prefix, Public: []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:80")}, Log: log}); err != nil {
 			return errors.Join(err, m.private.Close())
 		}
 		m.manager, err = sandbox.New(sandbox.Config{RunDir: dir, Private: m.private, Outside: m.outside, OutsidePrefix: prefix, Log: log})

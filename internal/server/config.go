@@ -175,6 +175,45 @@ func (c Config) outsideMTU() (int, error) {
 	return n, nil
 }
 
+// routerSocket is where visitors reach the router by IPv4; 0.0.0.0 stands for
+// all addresses of the machine. It is not valid where none can: with a router
+// for the machine itself, for instance.
+func (c Config) routerSocket() (netip.AddrPort, error) {
+	tcp, err := net.ResolveTCPAddr("tcp", c.HTTPListen)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("http_listen %q: %w", c.HTTPListen, err)
+	}
+	addr, ok := netip.AddrFromSlice(tcp.IP)
+	if addr = addr.Unmap(); !ok || addr.IsUnspecified() {
+		addr = netip.IPv4Unspecified()
+	}
+	if !addr.Is4() || addr.IsLoopback() || tcp.Port == 0 {
+		return netip.AddrPort{}, nil
+	}
+	return netip.AddrPortFrom(addr, uint16(tcp.Port)), nil
+}
+
+// publicSockets are those of the machine that containers may reach, because
+// visitors do: an app may use the public URL of another one. What is in front
+// of the router may listen on any address.
+func (c Config) publicSockets() (public []netip.AddrPort, err error) {
+	router, err := c.routerSocket()
+	if err != nil {
+		return nil, err
+	}
+	if router.IsValid() {
+		public = append(public, router)
+	}
+	if c.PublicPort == "" {
+		return public, nil
+	}
+	port, err := strconv.ParseUint(c.PublicPort, 10, 16)
+	if front := netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(port)); err == nil && front != router {
+		public = append(public, front)
+	}
+	return public, err
+}
+
 // minRepairEvery keeps the cost of looking below a few percent of a CPU.
 const minRepairEvery = 500 * time.Millisecond
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,37 @@ func TestReadConfig(t *testing.T) {
 	write("base_domian: x.example\n")
 	if _, err := ReadConfig(path); err == nil || !strings.Contains(err.Error(), "base_domian") {
 		t.Fatalf("a mistyped key gives %v", err)
+	}
+}
+
+// Containers reach what visitors reach, and no other service of the machine.
+func TestPublicSockets(t *testing.T) {
+	for _, tt := range []struct {
+		listen, publicPort, want string
+	}{
+		{":80", "", "[0.0.0.0:80]"},
+		{":http", "", "[0.0.0.0:80]"},
+		{":8080", "", "[0.0.0.0:8080]"},
+		{"[::]:8080", "", "[0.0.0.0:8080]"},
+		{":80", "80", "[0.0.0.0:80]"},
+		{"203.0.113.2:80", "", "[203.0.113.2:80]"},
+		{"203.0.113.2:80", "443", "[203.0.113.2:80 0.0.0.0:443]"},
+		{"127.0.0.1:8080", "", "[]"},
+		{"localhost:8080", "", "[]"},
+		{"127.0.0.1:8080", "443", "[0.0.0.0:443]"},
+		{"[2001:db8::1]:80", "", "[]"}, // containers have no IPv6
+		{":0", "", "[]"},
+	} {
+		c := DefaultConfig()
+		c.HTTPListen, c.PublicPort = tt.listen, tt.publicPort
+		if public, err := c.publicSockets(); err != nil || fmt.Sprint(public) != tt.want {
+			t.Errorf("%s, public port %q: %v (%v), want %s", tt.listen, tt.publicPort, public, err, tt.want)
+		}
+	}
+	c := DefaultConfig()
+	c.HTTPListen = ":what"
+	if public, err := c.publicSockets(); err == nil || !strings.Contains(err.Error(), "http_listen") {
+		t.Errorf("a port that is none gives %v (%v)", public, err)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -152,10 +151,8 @@ func examineEngine(ctx context.Context, cfg Config) (string, error) {
 func (c Config) bridge() doctor.Bridge {
 	b := doctor.Bridge{Name: outside.DefaultBridge, Port: platform.Port, OwnTables: "atoll"}
 	b.Prefix, _ = c.outsidePrefix() // Validate has refused a wrong one
-	host, port, _ := net.SplitHostPort(c.HTTPListen)
-	addr, err := netip.ParseAddr(host)
-	if n, perr := strconv.ParseUint(port, 10, 16); perr == nil && (err != nil || !addr.IsLoopback()) {
-		b.Public = []uint16{uint16(n)}
+	if router, err := c.routerSocket(); err == nil && router.IsValid() {
+		b.Public = []uint16{router.Port()}
 	}
 	return b
 }

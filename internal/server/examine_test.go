@@ -89,7 +89,7 @@ func TestExamineNetworks(t *testing.T) {
 }
 
 func TestPublicPortsOfTheFirewallCheck(t *testing.T) {
-	for listen, want := range map[string]int{":80": 1, "0.0.0.0:8080": 1, "127.0.0.1:8080": 0} {
+	for listen, want := range map[string]int{":80": 1, "0.0.0.0:8080": 1, "127.0.0.1:8080": 0, "localhost:8080": 0, "[::1]:8080": 0, "[::]:8080": 1} {
 		cfg := DefaultConfig()
 		cfg.HTTPListen = listen
 		if b := cfg.bridge(); len(b.Public) != want || !b.Prefix.IsValid() {

@@ -58,7 +58,11 @@ func openNode(cfg Config, r *roster.Roster, d *directory.Directory, log *slog.Lo
 	if err != nil {
 		return nil, err
 	}
-	if n.outside, err = outside.Open(outside.Config{Prefix: prefix, MTU: mtu, AllowPrivate: allowed, Log: log}); err != nil {
+	public, err := cfg.publicSockets()
+	if err != nil {
+		return nil, err
+	}
+	if n.outside, err = outside.Open(outside.Config{Prefix: prefix, MTU: mtu, Public: public, AllowPrivate: allowed, Log: log}); err != nil {
 		return nil, err
 	}
 	if n.sandboxes, err = sandbox.New(sandbox.Config{RunDir: cfg.RunDir, Outside: n.outside, Private: n.private, OutsidePrefix: prefix, Log: log}); err != nil {
