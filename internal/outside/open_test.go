@@ -225,10 +225,17 @@ func TestOpeningAgainInterruptsNothing(t *testing.T) {
 // echo makes a connection whose other end repeats what it gets.
 func (r *rig) echo(from, at, addr string) net.Conn {
 	r.t.Helper()
+	return r.echoBy(from, addr, at, addr)
+}
+
+// echoBy is echo where the other end listens at another address than the one
+// that is dialled.
+func (r *rig) echoBy(from, addr, at, listen string) net.Conn {
+	r.t.Helper()
 	var l net.Listener
 	var c net.Conn
 	r.in(at, func() (err error) {
-		l, err = net.Listen("tcp4", addr)
+		l, err = net.Listen("tcp4", listen)
 		return err
 	})
 	r.t.Cleanup(func() { l.Close() })
@@ -248,8 +255,10 @@ func (r *rig) echo(from, at, addr string) net.Conn {
 	return c
 }
 
-func exchange(c net.Conn, text string) error {
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+func exchange(c net.Conn, text string) error { return exchangeWithin(c, text, 5*time.Second) }
+
+func exchangeWithin(c net.Conn, text string, limit time.Duration) error {
+	c.SetDeadline(time.Now().Add(limit))
 	if _, err := io.WriteString(c, text); err != nil {
 		return err
 	}

@@ -147,6 +147,37 @@ func TestWhatIsBrokenFromOutsideIsFoundAndRepaired(t *testing.T) {
 	}
 }
 
+// What came about while rules were damaged ends with the repair, whatever
+// connection tracking calls it by then.
+func TestConnectionsMadeWhileRulesWereDamagedDoNotOutliveTheRepair(t *testing.T) {
+	r := newRig(t)
+	a := r.attach("a", "172.17.0.2", 0)
+	// A service of the node's surroundings, and a way in that somebody made.
+	r.run(r.lab.Internet().Path(), "ip addr add 10.1.2.3/32 dev lo")
+	r.run(r.node(), "nft 'table ip other { chain in { type nat hook prerouting priority dstnat; tcp dport 5434 dnat to 172.17.0.2:5435; }; }'")
+	node, internet := r.node(), r.lab.Internet().Path()
+	for _, tt := range []struct{ name, chain, from, addr, at, listen string }{
+		{"to the node", "ip input", a.ContainerNetns, "172.17.0.1:5432", node, "172.17.0.1:5432"},
+		{"to the surroundings", "ip forward", a.ContainerNetns, "10.1.2.3:5433", internet, "10.1.2.3:5433"},
+		{"from outside", "ip forward", internet, "203.0.113.2:5434", a.ContainerNetns, "172.17.0.2:5435"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r.t = t
+			r.flush(tt.chain)
+			c := r.echoBy(tt.from, tt.addr, tt.at, tt.listen)
+			if err := exchange(c, "open"); err != nil {
+				t.Fatalf("the test proves nothing: %v", err)
+			}
+			if err := r.net.Set(t.Context(), []outside.Endpoint{a}); err != nil {
+				t.Fatal(err)
+			}
+			if err := exchangeWithin(c, "still open", time.Second); err == nil {
+				t.Error("the connection goes on")
+			}
+		})
+	}
+}
+
 func (r *repairRig) compare() []outside.Finding {
 	r.t.Helper()
 	found, err := r.net.Compare(r.t.Context(), r.all)

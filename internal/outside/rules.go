@@ -110,7 +110,7 @@ table ip {{.Table}} {
 	chain input {
 		iifname != "{{.Bridge}}" accept
 		ip daddr {{.Gateway}} udp dport 53 accept
-		ct state established,related accept
+		ct direction reply ct state established,related accept
 		ip daddr {{.Gateway}} tcp dport 53 goto connection
 {{- range .Public}}
 		{{if not .Addr.IsUnspecified}}ip daddr {{.Addr}} {{end}}tcp dport {{.Port}} goto connection
@@ -124,10 +124,11 @@ table ip {{.Table}} {
 		iifname "{{.Bridge}}" ip daddr {{.Metadata}} counter name metadata drop
 		iifname "{{.Bridge}}" ip daddr { {{.Surroundings}} } {{with .Allowed}}ip daddr != { {{.}} } {{end}}counter name private drop
 		iifname "{{.Bridge}}" ct state new goto connection
-		oifname "{{.Bridge}}" ct state established,related accept
+		oifname "{{.Bridge}}" ct direction reply ct state established,related accept
 		oifname "{{.Bridge}}" counter name inbound drop
 	}
 	chain connection {
+		ct state established accept
 		add @connecting { ip saddr ct count over {{.Connections}} } counter name connections drop
 		accept
 	}
