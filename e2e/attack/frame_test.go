@@ -84,21 +84,31 @@ func udp(from, to netip.Addr, port uint16, text string) []byte {
 	return packet{from: from, to: to, protocol: unix.IPPROTO_UDP, body: datagram(5000, port, []byte(text))}.bytes()
 }
 
+const flagFIN, flagSYN = 1, 2
+
 // syn opens a TCP connection and says something already.
 func syn(from, to netip.Addr, port uint16, text string) []byte {
+	return tcp(from, to, port, flagSYN, text)
+}
+
+func tcp(from, to netip.Addr, port uint16, flags byte, text string) []byte {
 	segment := make([]byte, 20, 20+len(text))
 	binary.BigEndian.PutUint16(segment, 5001)
 	binary.BigEndian.PutUint16(segment[2:], port)
 	binary.BigEndian.PutUint32(segment[4:], 1)
-	segment[12], segment[13], segment[14] = 5<<4, 2, 0xff
+	segment[12], segment[13], segment[14] = 5<<4, flags, 0xff
 	segment = append(segment, text...)
 	pseudo := slices.Concat(from.AsSlice(), to.AsSlice(), []byte{0, unix.IPPROTO_TCP}, binary.BigEndian.AppendUint16(nil, uint16(len(segment))), segment)
 	binary.BigEndian.PutUint16(segment[16:], checksum(pseudo))
 	return packet{from: from, to: to, protocol: unix.IPPROTO_TCP, body: segment}.bytes()
 }
 
-func echoRequest(from, to netip.Addr, text string) []byte {
-	body := append([]byte{8, 0, 0, 0, 0, 1, 0, 1}, text...)
+func echoRequest(from, to netip.Addr, text string) []byte { return echo(8, from, to, text) }
+
+func echoReply(from, to netip.Addr, text string) []byte { return echo(0, from, to, text) }
+
+func echo(kind byte, from, to netip.Addr, text string) []byte {
+	body := append([]byte{kind, 0, 0, 0, 0, 1, 0, 1}, text...)
 	binary.BigEndian.PutUint16(body[2:], checksum(body))
 	return packet{from: from, to: to, protocol: unix.IPPROTO_ICMP, body: body}.bytes()
 }

@@ -129,7 +129,8 @@ func (s *siege) outsideGroups() []attack {
 	}
 }
 
-// outsidePrivate go to private destinations by way of the node.
+// outsidePrivate go by way of the node to where they must not: to private
+// destinations, or out with a private source.
 func (s *siege) outsidePrivate() (attacks []attack) {
 	own := s.attacker.eth0
 	for _, to := range []netip.Addr{s.neighbour.pn0, s.strangers[2].pn0, ip("10.1.2.3"), ip("172.16.0.9"), ip("172.31.255.254"), ip("192.168.1.1"), ip("100.64.0.1")} {
@@ -144,6 +145,10 @@ func (s *siege) outsidePrivate() (attacks []attack) {
 			return frame(outsideMAC(gateway), outsideMAC(own), typeIPv4, p.bytes())
 		}))
 	}
+	internet := ip("198.51.100.10")
+	attacks = append(attacks,
+		s.routed("echo reply that nobody asked for", "invalid", func(mark string) []byte { return echoReply(own, internet, mark) }),
+		s.routed("SYN with FIN", "invalid", func(mark string) []byte { return tcp(own, internet, 80, flagSYN|flagFIN, mark) }))
 	return append(attacks, s.fragments(s.neighbour.pn0, "private")...)
 }
 

@@ -33,6 +33,9 @@ const (
 	DropNode = "node"
 	// DropOutput: from the node to a container's port that is not public.
 	DropOutput = "output"
+	// DropInvalid: of no connection that could be, such as an answer to
+	// nothing.
+	DropInvalid = "invalid"
 	// DropConnections: one more connection than a container may have open.
 	DropConnections = "connections"
 	// DropQuestions: more DNS questions than a container may ask in a second.

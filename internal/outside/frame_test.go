@@ -106,6 +106,63 @@ func TestForgedFramesAreDropped(t *testing.T) {
 	})
 }
 
+// What connection tracking calls invalid is not masqueraded: it would leave
+// the machine with the container's own address.
+func TestInvalidPacketsDoNotLeave(t *testing.T) {
+	r := newRig(t)
+	a := r.attach("a", "172.17.0.2", 0)
+	from, to := r.mac(a), r.macOf(r.node(), outside.DefaultBridge)
+	far := netip.MustParseAddr("198.51.100.10")
+	wire := r.wire(r.lab.Internet().Path())
+	// An answer that nobody asked for, and a connection that begins and ends.
+	echoReply := []byte{0, 0, 0xff, 0xfd, 0, 1, 0, 1}
+	synFin := []byte{0x13, 0x89, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, 3, 0xff, 0, 0, 0, 0, 0}
+	invalid := map[string][]byte{"an echo reply": ipv4(a.Addr, far, unix.IPPROTO_ICMP, echoReply), "SYN and FIN": ipv4(a.Addr, far, unix.IPPROTO_TCP, synFin)}
+	for name, packet := range invalid {
+		before := r.drops()[outside.DropInvalid]
+		r.send(a, frame(to, from, typeIP, packet))
+		lab.WaitFor(t, 5*time.Second, "the drop of "+name, func() (bool, error) { return r.drops()[outside.DropInvalid] == before+1, nil })
+	}
+	r.send(a, frame(to, from, typeIP, udp(a.Addr, far, 9, "valid")))
+	if got := wire(unix.IPPROTO_UDP); got != "203.0.113.2" {
+		t.Errorf("a valid packet left as %q", got)
+	}
+	t.Run("twin: without the rule", func(t *testing.T) {
+		r.flush("ip forward")
+		for name, packet := range invalid {
+			r.send(a, frame(to, from, typeIP, packet))
+			if got := wire(packet[9]); got != "172.17.0.2" {
+				t.Errorf("%s left as %q: this test would not notice if it did", name, got)
+			}
+		}
+	})
+}
+
+// wire hears what comes in at a namespace; what it returns tells the source of
+// the next packet of a protocol, "" if none comes.
+func (r *rig) wire(path string) func(protocol byte) string {
+	r.t.Helper()
+	var fd int
+	r.in(path, func() (err error) {
+		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(binary.NativeEndian.Uint16([]byte{0x08, 0x00}))); err != nil {
+			return err
+		}
+		return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 5})
+	})
+	r.t.Cleanup(func() { unix.Close(fd) })
+	return func(protocol byte) string {
+		for b := make([]byte, 2000); ; {
+			n, from, err := unix.Recvfrom(fd, b, 0)
+			if err != nil {
+				return ""
+			}
+			if sll, ok := from.(*unix.SockaddrLinklayer); ok && sll.Pkttype != unix.PACKET_OUTGOING && n > 19 && b[9] == protocol {
+				return net.IP(b[12:16]).String()
+			}
+		}
+	}
+}
+
 // What does not know its place is not sent to everybody.
 func TestPortsDoNotSeeEachOthersPackets(t *testing.T) {
 	r := newRig(t)
@@ -185,11 +242,18 @@ func arp(mac net.HardwareAddr, sender, target netip.Addr) []byte {
 	return append(b, target.AsSlice()...)
 }
 
-// udp is an IPv4 packet; UDP may go without a checksum.
+// udp is an IPv4 packet, from port 5000; UDP may go without a checksum.
 func udp(from, to netip.Addr, port uint16, text string) []byte {
-	b := make([]byte, 28, 28+len(text))
-	b[0], b[8], b[9] = 0x45, 64, unix.IPPROTO_UDP
-	binary.BigEndian.PutUint16(b[2:], uint16(28+len(text)))
+	head := binary.BigEndian.AppendUint16([]byte{0x13, 0x88}, port)
+	head = binary.BigEndian.AppendUint16(head, uint16(8+len(text)))
+	return ipv4(from, to, unix.IPPROTO_UDP, append(append(head, 0, 0), text...))
+}
+
+// ipv4 is a packet without options.
+func ipv4(from, to netip.Addr, protocol byte, body []byte) []byte {
+	b := make([]byte, 20, 20+len(body))
+	b[0], b[8], b[9] = 0x45, 64, protocol
+	binary.BigEndian.PutUint16(b[2:], uint16(20+len(body)))
 	copy(b[12:], from.AsSlice())
 	copy(b[16:], to.AsSlice())
 	var sum uint32
@@ -197,8 +261,5 @@ func udp(from, to netip.Addr, port uint16, text string) []byte {
 		sum += uint32(binary.BigEndian.Uint16(b[i:]))
 	}
 	binary.BigEndian.PutUint16(b[10:], ^uint16(sum>>16+sum&0xffff))
-	binary.BigEndian.PutUint16(b[20:], 5000)
-	binary.BigEndian.PutUint16(b[22:], port)
-	binary.BigEndian.PutUint16(b[24:], uint16(8+len(text)))
-	return append(b, text...)
+	return append(b, body...)
 }

@@ -79,6 +79,7 @@ table ip {{.Table}} {
 	counter inbound { }
 	counter node { }
 	counter output { }
+	counter invalid { }
 	counter connections { }
 	counter questions { }
 	chain connection { }
@@ -123,6 +124,7 @@ table ip {{.Table}} {
 		iifname "{{.Bridge}}" ip daddr {{.Private}} counter name private drop
 		iifname "{{.Bridge}}" ip daddr {{.Metadata}} counter name metadata drop
 		iifname "{{.Bridge}}" ip daddr { {{.Surroundings}} } {{with .Allowed}}ip daddr != { {{.}} } {{end}}counter name private drop
+		iifname "{{.Bridge}}" ct state invalid counter name invalid drop
 		iifname "{{.Bridge}}" ct state new goto connection
 		oifname "{{.Bridge}}" ct direction reply ct state established,related accept
 		oifname "{{.Bridge}}" counter name inbound drop
