@@ -249,10 +249,14 @@ func (n *Network) disconnect(ctx context.Context, e Endpoint) error {
 }
 
 // unplug removes an endpoint's port and pin, the port first: one without a pin
-// drops everything, but an address without a port is nobody's.
+// drops everything, but an address without a port is nobody's. The endpoint is
+// known until both are gone, so that whoever tries again finds what is left.
 func (n *Network) unplug(ctx context.Context, e Endpoint) error {
-	delete(n.endpoints, e.ID)
-	return errors.Join(n.deleteLink(hostEnd(e.ID)), n.forget(ctx, e))
+	err := errors.Join(n.deleteLink(hostEnd(e.ID)), n.forget(ctx, e))
+	if err == nil {
+		delete(n.endpoints, e.ID)
+	}
+	return err
 }
 
 // removeStrays deletes host ends that nobody wants.

@@ -180,16 +180,17 @@ func (n *Network) Attach(ctx context.Context, e Endpoint) error {
 	if err := n.changeSets(ctx, script); err != nil {
 		return fmt.Errorf("cannot let container %s through the firewall: %w", e.ID, err)
 	}
+	n.endpoints[e.ID] = e
 	if err := n.connect(e); err != nil {
 		return errors.Join(fmt.Errorf("cannot connect container %s to the outside network: %w", e.ID, err),
 			n.disconnect(context.WithoutCancel(ctx), e))
 	}
-	n.endpoints[e.ID] = e
 	return nil
 }
 
-// Detach disconnects a container. An unknown id is no error. Until it returns,
-// the address must not be given to another container.
+// Detach disconnects a container. An unknown id is no error. Until it returns
+// without an error, which may take another try, the address must not be given
+// to another container.
 func (n *Network) Detach(ctx context.Context, id string) error {
 	n.mu.Lock()
 	e, ok := n.endpoints[id]
@@ -201,7 +202,13 @@ func (n *Network) Detach(ctx context.Context, id string) error {
 	n.mu.Unlock()
 	// Looking through all tracked connections takes long, and others who come
 	// and go need not wait for it.
-	return errors.Join(err, n.forgetConnections(e.Addr))
+	forgotten := n.forgetConnections(e.Addr)
+	if err == nil && forgotten != nil {
+		n.mu.Lock()
+		n.endpoints[id] = e // for another try
+		n.mu.Unlock()
+	}
+	return errors.Join(err, forgotten)
 }
 
 // List returns the endpoints, by address.

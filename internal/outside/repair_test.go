@@ -1,6 +1,7 @@
 package outside_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -335,4 +336,28 @@ func TestANamespaceOfAnotherServerIsNotTakenForOurs(t *testing.T) {
 	if ours.net.Identify(b.ContainerNetns, a) {
 		t.Error("a namespace of another server is taken for ours")
 	}
+}
+
+// A Detach that is cut off must be tried again until all of it is done: the
+// next holder of the address would have the public port of the last one.
+func TestADetachThatIsCutOffIsNotForgotten(t *testing.T) {
+	r := newRig(t)
+	r.attach("old", "172.17.0.2", 8080)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.net.Detach(over, "old"); err == nil {
+		t.Fatal("the test proves nothing: nothing was cut off")
+	}
+	if got := len(r.net.List()); got != 1 {
+		t.Errorf("%d endpoints are known, want the one that is not gone yet", got)
+	}
+	if err := r.net.Detach(t.Context(), "old"); err != nil {
+		t.Fatal(err)
+	}
+	if left := r.run(r.node(), "nft list set ip atoll_outside public; nft list set bridge atoll_outside ports; ip -o link"); strings.Contains(left, "172.17.0.2") || strings.Contains(left, "alias old") || len(r.net.List()) != 0 {
+		t.Errorf("left:\n%s", left)
+	}
+	next := r.attach("next", "172.17.0.2", 0)
+	r.listen(next.ContainerNetns, "0.0.0.0:8080", "private")
+	r.wantSilence(r.node(), "172.17.0.2:8080")
 }
