@@ -94,7 +94,7 @@ func (s *siege) visits() []deed {
 		{name: "another network's address", order: send(order.Datagram{Targets: []string{at(s.strangers[2].pn0, 8080)}}), reasons: []string{"pn0 arp-unknown"}},
 		{name: "connections to the node: API, SSH, others", order: visit(node...), reasons: []string{"eth0 node"}},
 		{name: "overlay and WireGuard ports of the node", order: send(order.Datagram{Targets: overlay}), reasons: []string{"eth0 node"}},
-		{name: "the metadata address", order: visit("169.254.169.254:80", "169.254.170.2:80"), reasons: []string{"eth0 metadata"}},
+		{name: "the metadata addresses", order: visit("169.254.169.254:80", "169.254.170.2:80", "168.63.129.16:80", "100.100.100.200:80"), reasons: []string{"eth0 metadata"}},
 		{name: "the machine's own network", order: visit("10.1.2.3:80", "172.16.0.9:22", "172.31.255.254:80", "192.168.1.1:80", "100.64.0.1:80"), reasons: []string{"eth0 private"}},
 	}
 }

@@ -136,7 +136,7 @@ func (s *siege) outsidePrivate() (attacks []attack) {
 	for _, to := range []netip.Addr{s.neighbour.pn0, s.strangers[2].pn0, ip("10.1.2.3"), ip("172.16.0.9"), ip("172.31.255.254"), ip("192.168.1.1"), ip("100.64.0.1")} {
 		attacks = append(attacks, s.routed("private destination "+to.String(), "private", func(mark string) []byte { return udp(own, to, servicePort, mark) }))
 	}
-	for _, to := range []netip.Addr{ip("169.254.169.254"), ip("169.254.1.1")} {
+	for _, to := range []netip.Addr{ip("169.254.169.254"), ip("169.254.1.1"), ip("168.63.129.16"), ip("100.100.100.200")} {
 		attacks = append(attacks, s.routed("metadata address "+to.String(), "metadata", func(mark string) []byte { return syn(own, to, 80, mark) }))
 	}
 	for name, by := range map[string]netip.Addr{"the metadata address": ip("169.254.169.254"), "a neighbour": s.neighbour.eth0, "a private address": s.neighbour.pn0} {

@@ -13,8 +13,12 @@ import (
 // networks only (hole b of DESIGN.md).
 var privatePrefix = netip.MustParsePrefix("10.240.0.0/22")
 
-// metadataPrefix has the address at which clouds tell a machine its secrets.
-var metadataPrefix = netip.MustParsePrefix("169.254.0.0/16")
+// linkLocal has the address at which most clouds tell a machine its secrets.
+var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
+
+// metadata are all of those: linkLocal, and what Azure and Alibaba have, which
+// is in a range that an operator may allow.
+var metadata = []netip.Prefix{linkLocal, netip.MustParsePrefix("168.63.129.16/32"), netip.MustParsePrefix("100.100.100.200/32")}
 
 // surroundings are the ranges in which a machine's own network may be.
 var surroundings = []netip.Prefix{
@@ -42,7 +46,7 @@ var special = []struct {
 	is     string
 }{
 	{privatePrefix, "the range of private networks"},
-	{metadataPrefix, "the link-local range"},
+	{linkLocal, "the link-local range"},
 	{netip.MustParsePrefix("0.0.0.0/8"), "no range of hosts"},
 	{netip.MustParsePrefix("127.0.0.0/8"), "the loopback range"},
 	{netip.MustParsePrefix("224.0.0.0/3"), "the multicast and reserved range"},
@@ -90,8 +94,8 @@ func (c Config) validate() error {
 		return fmt.Errorf("the outside network's MTU of %d is not between %d and %d", c.MTU, minMTU, maxMTU)
 	}
 	for _, p := range c.AllowPrivate {
-		if !p.IsValid() || !p.Addr().Is4() || p.Overlaps(c.Prefix) || p.Overlaps(privatePrefix) || p.Overlaps(metadataPrefix) {
-			return fmt.Errorf("containers cannot be allowed to reach %s: it must be an IPv4 range such as 192.168.1.0/24, without any of %s, %s and %s", p, c.Prefix, privatePrefix, metadataPrefix)
+		if !p.IsValid() || !p.Addr().Is4() || p.Overlaps(c.Prefix) || p.Overlaps(privatePrefix) || p.Overlaps(linkLocal) {
+			return fmt.Errorf("containers cannot be allowed to reach %s: it must be an IPv4 range such as 192.168.1.0/24, without any of %s, %s and %s", p, c.Prefix, privatePrefix, linkLocal)
 		}
 	}
 	for _, p := range c.Public {

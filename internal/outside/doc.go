@@ -7,7 +7,7 @@
 //
 //   - Containers reach the outside, the node's resolver and Config.Public:
 //     not each other, not the node's services, not private addresses by this
-//     way, not the metadata address.
+//     way, not the metadata service.
 //   - New connections to a container come from the node only, to the
 //     endpoint's PublicPort only.
 //   - Nobody beside the node reaches the gateway's address, or is taken for a

@@ -24,7 +24,8 @@ const (
 	DropPrivate = "private"
 	// DropNeighbour: to another container, or to no MAC but the gateway's.
 	DropNeighbour = "neighbour"
-	// DropMetadata: to a link-local address, such as 169.254.169.254.
+	// DropMetadata: to a cloud's metadata service, such as 169.254.169.254, or
+	// to another link-local address.
 	DropMetadata = "metadata"
 	// DropInbound: a new connection from outside to a container, or anything
 	// from outside to or with an address of the containers' range.

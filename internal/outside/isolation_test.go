@@ -164,6 +164,33 @@ func TestOnlyPublicSocketsOfTheNodeAreOpen(t *testing.T) {
 	}
 }
 
+// A cloud's metadata service is no container's business, wherever it is: not
+// with a private range allowed that has its address, either.
+func TestMetadataServicesAreNotReached(t *testing.T) {
+	r := newRig(t)
+	a := r.attach("a", "172.17.0.2", 0)
+	r.net = r.open(outside.Config{AllowPrivate: []netip.Prefix{netip.MustParsePrefix("100.64.0.0/10")}})
+	internet := r.lab.Internet().Path()
+	r.run(internet, "ip addr add 100.100.100.201/32 dev lo")
+	r.listen(internet, "100.100.100.201:80", "allowed")
+	for _, addr := range []string{"169.254.169.254", "168.63.129.16", "100.100.100.200"} {
+		r.run(internet, "ip addr add "+addr+"/32 dev lo")
+		r.listen(internet, addr+":80", "secrets")
+		before := r.drops()[outside.DropMetadata]
+		r.wantSilence(a.ContainerNetns, addr+":80")
+		if r.drops()[outside.DropMetadata] == before {
+			t.Errorf("the drop of a packet to %s is not counted", addr)
+		}
+	}
+	r.wantAnswer(a.ContainerNetns, "100.100.100.201:80", "allowed")
+	t.Run("twin: without the rule", func(t *testing.T) {
+		r.flush("ip forward")
+		for _, addr := range []string{"169.254.169.254", "168.63.129.16", "100.100.100.200"} {
+			r.wantAnswer(a.ContainerNetns, addr+":80", "secrets")
+		}
+	})
+}
+
 // The node's own packets to its address on the bridge keep their source.
 func TestTheNodeAsksItsResolverAsItself(t *testing.T) {
 	r := newRig(t)

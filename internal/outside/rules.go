@@ -122,7 +122,7 @@ table ip {{.Table}} {
 		iifname "{{.Bridge}}" oifname "{{.Bridge}}" counter name neighbour drop
 		iifname "{{.Bridge}}" ip daddr {{.Prefix}} counter name neighbour drop
 		iifname "{{.Bridge}}" ip daddr {{.Private}} counter name private drop
-		iifname "{{.Bridge}}" ip daddr {{.Metadata}} counter name metadata drop
+		iifname "{{.Bridge}}" ip daddr { {{.Metadata}} } counter name metadata drop
 		iifname "{{.Bridge}}" ip daddr { {{.Surroundings}} } {{with .Allowed}}ip daddr != { {{.}} } {{end}}counter name private drop
 		iifname "{{.Bridge}}" ct state invalid counter name invalid drop
 		iifname "{{.Bridge}}" ct state new goto connection
@@ -168,7 +168,7 @@ func (n *Network) install(ctx context.Context, sets string) error {
 	var text bytes.Buffer
 	err := rules.Execute(&text, map[string]any{
 		"Table": table, "Port": portPrefix, "Bridge": n.cfg.Bridge, "Gateway": n.Gateway(), "Prefix": n.cfg.Prefix,
-		"GatewayMAC": hardwareAddr(n.Gateway()), "Private": privatePrefix, "Metadata": metadataPrefix,
+		"GatewayMAC": hardwareAddr(n.Gateway()), "Private": privatePrefix, "Metadata": list(metadata),
 		"Surroundings": list(surroundings), "Allowed": list(n.cfg.AllowPrivate), "Public": n.cfg.Public,
 		"Connections": maxConnections, "Questions": maxQuestions, "QuestionsAtOnce": maxQuestionsAtOnce,
 	})
