@@ -77,6 +77,13 @@ func (s *siege) groups() (deeds []deed) {
 	} {
 		deeds = append(deeds, deed{name: "a " + g.name + " by " + g.link, order: send(order.Datagram{Targets: []string{g.target}, Link: g.link}), reasons: []string{g.reason}})
 	}
+	for _, g := range []struct {
+		link, reason string
+		own          netip.Addr
+	}{{"pn0", "pn0 broadcast", s.attacker.pn0}, {"eth0", "eth0 group", s.attacker.eth0}} {
+		deeds = append(deeds, deed{name: "a DHCP offer by " + g.link, reasons: []string{g.reason},
+			order: send(order.Datagram{Targets: []string{"255.255.255.255:68"}, Port: 67, Link: g.link, Head: dhcpMessage(g.own)})})
+	}
 	return deeds
 }
 

@@ -82,6 +82,7 @@ func (s *siege) floods(t *testing.T) {
 		o.Raw.For, o.Raw.Times = floodTime, 1
 		return o
 	}
+	sweeps := s.outsideSweeps()
 	for _, f := range []struct {
 		name   string
 		by     post
@@ -90,8 +91,9 @@ func (s *siege) floods(t *testing.T) {
 	}{
 		{"spoofed frames", s.attacker.granted, raw(s.privateSpoofs()[0]), "pn0 spoofed-ip"},
 		{"ARP requests by pn0", s.attacker.granted, raw(s.privateSweep()), "pn0 arp-unknown"},
-		{"ARP requests by eth0", s.attacker.granted, raw(s.outsideSweeps()[0]), "eth0 neighbour"},
-		{"frames to every address by eth0", s.attacker.granted, raw(s.outsideSweeps()[2]), "eth0 neighbour"},
+		{"ARP requests by eth0", s.attacker.granted, raw(sweeps[0]), "eth0 neighbour"},
+		{"frames to every address by eth0", s.attacker.granted, raw(sweeps[1]), "eth0 neighbour"},
+		{"packets to every address by the gateway", s.attacker.granted, raw(sweeps[2]), "eth0 neighbour"},
 		// Before those that leave it no connections.
 		{"questions by TCP", s.attacker.plain, flood(order.StreamQuestions, "172.17.0.1:53"), ""},
 		{"connections", s.attacker.plain, flood(order.Connections, "198.51.100.10:80"), ""},

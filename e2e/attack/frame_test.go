@@ -131,14 +131,17 @@ func groupMAC6(group netip.Addr) net.HardwareAddr {
 
 // dhcpOffer is a DHCP answer that names the sender as router and resolver.
 func dhcpOffer(from netip.Addr, text string) []byte {
+	body := datagram(67, 68, append(dhcpMessage(from), text...))
+	return packet{from: from, to: ip("255.255.255.255"), protocol: unix.IPPROTO_UDP, body: body}.bytes()
+}
+
+func dhcpMessage(from netip.Addr) []byte {
 	b := make([]byte, 236)
 	b[0], b[1], b[2] = 2, 1, 6
 	copy(b[16:], []byte{10, 240, 0, 66})
 	b = append(b, 99, 130, 83, 99, 53, 1, 2, 3, 4)
 	b = append(append(b, from.AsSlice()...), 6, 4)
-	b = append(append(b, from.AsSlice()...), 255)
-	body := datagram(67, 68, append(b, text...))
-	return packet{from: from, to: ip("255.255.255.255"), protocol: unix.IPPROTO_UDP, body: body}.bytes()
+	return append(append(b, from.AsSlice()...), 255)
 }
 
 // dnsAnswer is a forged answer of a resolver.

@@ -149,7 +149,7 @@ func (s *siege) outsidePrivate() (attacks []attack) {
 	attacks = append(attacks,
 		s.routed("echo reply that nobody asked for", "invalid", func(mark string) []byte { return echoReply(own, internet, mark) }),
 		s.routed("SYN with FIN", "invalid", func(mark string) []byte { return tcp(own, internet, 80, flagSYN|flagFIN, mark) }))
-	return append(attacks, s.fragments(s.neighbour.pn0, "private")...)
+	return append(attacks, s.outsideFragments()...)
 }
 
 // outsideNode go to the node itself.

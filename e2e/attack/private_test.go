@@ -15,7 +15,7 @@ import (
 // private are the attacks over pn0.
 func (s *siege) private(t *testing.T) {
 	t.Run("honest frame", s.honest)
-	for _, attacks := range [][]attack{s.privateSpoofs(), s.privateARP(), s.privateGroups(), s.privateStrays()} {
+	for _, attacks := range [][]attack{s.privateSpoofs(), s.privateARP(), s.privateGroups(), s.privateStrays(), s.privateFragments()} {
 		for _, a := range attacks {
 			s.run(t, a)
 		}

@@ -31,6 +31,7 @@ func (s *siege) openTwin(t *testing.T) twin {
 	words := strings.NewReplacer("B", b, "PN0", s.attacker.pn0.String(), "ETH0", s.attacker.eth0.String(), "GATEWAY", gateway.String(),
 		"PNMAC", privateMAC(s.attacker.pn0).String(), "ETHMAC", outsideMAC(s.attacker.eth0).String())
 	script(t, a, words.Replace(`
+		echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start
 		ip link set lo up
 		ip link add pn0 address PNMAC type veth peer name pn0 netns B
 		ip link add eth0 address ETHMAC type veth peer name eth0 address 02:a8:ac:11:00:01 netns B

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -76,7 +77,7 @@ func each(targets []string, do func(string) string) map[string]string {
 // sendDatagrams sends to all targets and waits for answers of any of them.
 func sendDatagrams(d order.Datagram, out *order.Outcome) error {
 	config := net.ListenConfig{Control: bindTo(d.Link, d.Options)}
-	conn, err := config.ListenPacket(context.Background(), "udp4", net.JoinHostPort(d.From, "0"))
+	conn, err := config.ListenPacket(context.Background(), "udp4", net.JoinHostPort(d.From, strconv.Itoa(d.Port)))
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func sendDatagrams(d order.Datagram, out *order.Outcome) error {
 			return err
 		}
 		for range max(d.Times, 1) {
-			if _, err := conn.WriteTo([]byte(d.Text), to); err != nil {
+			if _, err := conn.WriteTo(append(d.Head, d.Text...), to); err != nil {
 				out.Results[target] = name(err)
 			} else {
 				out.Sent++

@@ -73,11 +73,13 @@ type Connect struct {
 	Wait time.Duration `json:"wait"`
 }
 
-// Datagram sends Text to each target by UDP and waits for an answer.
+// Datagram sends Head and Text to each target by UDP and waits for an answer.
 type Datagram struct {
 	Targets []string `json:"targets"`
 	From    string   `json:"from"` // source address, empty for any
+	Port    int      `json:"port"` // source port, 0 for any
 	Link    string   `json:"link"` // by this interface, empty for any
+	Head    []byte   `json:"head"`
 	Text    string   `json:"text"`
 	Times   int      `json:"times"`
 	// Options are IP options, such as a source route.
