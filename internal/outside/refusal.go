@@ -30,8 +30,8 @@ func (n *Network) Refusal(protocol string, to netip.AddrPort) (string, error) {
 		return fmt.Sprintf("%s is on eth0 of a container, and containers never reach each other there; use a name of the private network", to.Addr()), nil
 	case in(privatePrefix):
 		return fmt.Sprintf("%s is an address of private networks, which have no way out", to.Addr()), nil
-	case in(metadataPrefix):
-		return fmt.Sprintf("containers reach no address of %s, where clouds tell a machine its secrets; give the app what it needs in its variables", metadataPrefix), nil
+	case slices.ContainsFunc(metadata, in):
+		return fmt.Sprintf("containers do not reach %s, where clouds tell a machine its secrets; give the app what it needs in its variables", to.Addr()), nil
 	case slices.ContainsFunc(surroundings, in) && !slices.ContainsFunc(n.cfg.AllowPrivate, in):
 		return fmt.Sprintf("containers reach public addresses only; ask the operator for --allow-private %s/32", to.Addr()), nil
 	}
@@ -40,13 +40,16 @@ func (n *Network) Refusal(protocol string, to netip.AddrPort) (string, error) {
 
 // refusalOfNode is about addresses of the machine itself.
 func (n *Network) refusalOfNode(protocol string, to netip.AddrPort) string {
-	resolver := to == netip.AddrPortFrom(n.Gateway(), 53)
-	if resolver || protocol == "tcp" && slices.Contains(n.cfg.PublicPorts, to.Port()) {
+	reached := []string{"the resolver " + n.Gateway().String()}
+	passes := to == netip.AddrPortFrom(n.Gateway(), 53)
+	for _, p := range n.cfg.Public {
+		if p.Addr().IsUnspecified() || p.Addr() == to.Addr() {
+			reached = append(reached, fmt.Sprintf("TCP port %d", p.Port()))
+			passes = passes || protocol == "tcp" && p.Port() == to.Port()
+		}
+	}
+	if passes {
 		return ""
 	}
-	reached := "the resolver " + n.Gateway().String()
-	if len(n.cfg.PublicPorts) > 0 {
-		reached += " and TCP port " + strings.ReplaceAll(list(n.cfg.PublicPorts), ", ", " or ")
-	}
-	return fmt.Sprintf("%s is the machine itself, of which containers reach %s only; run what is wanted there as an app, or on another machine", to.Addr(), reached)
+	return fmt.Sprintf("%s is the machine itself, of which containers reach %s only; run what is wanted there as an app, or on another machine", to.Addr(), strings.Join(reached, " and "))
 }
