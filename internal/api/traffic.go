@@ -11,12 +11,15 @@ import (
 )
 
 // flowJSON is a conversation: all connections of From to one port of To. In
-// a stream it counts what came since the line before.
+// a stream it counts what came since the line before. PortKnown tells a
+// protocol that has no ports from packets whose port (and protocol, "*" then)
+// is not known: both have port 0.
 type flowJSON struct {
 	From         memberJSON       `json:"from"`
 	To           memberJSON       `json:"to"`
 	Protocol     string           `json:"protocol"`
 	Port         uint16           `json:"port"`
+	PortKnown    bool             `json:"port_known"`
 	Packets      uint64           `json:"packets"`
 	Bytes        uint64           `json:"bytes"`
 	ReplyPackets uint64           `json:"reply_packets"`
@@ -83,7 +86,7 @@ func (a *API) drops(q *request) (response, error) {
 // Private
 
 func showFlow(f platform.Flow) flowJSON {
-	return flowJSON{From: showMember(f.From), To: showMember(f.To), Protocol: f.Service.Protocol.String(), Port: f.Service.Port,
+	return flowJSON{From: showMember(f.From), To: showMember(f.To), Protocol: f.Service.Protocol.String(), Port: f.Service.Port, PortKnown: f.Service.Known(),
 		Packets: f.Packets, Bytes: f.Bytes, ReplyPackets: f.ReplyPackets, ReplyBytes: f.ReplyBytes, Verdict: f.Verdict, LastSeen: date(f.LastSeen)}
 }
 

@@ -25,7 +25,7 @@ var (
 var (
 	webJSON  = map[string]any{"name": "shop-web/web/1", "address": "10.240.0.1", "app_id": "ap-1", "app": "shop-web", "type": "web", "number": 1.}
 	flowWant = map[string]any{"from": webJSON, "to": map[string]any{"name": "10.240.0.2", "address": "10.240.0.2", "app_id": "", "app": "", "type": "", "number": 0.},
-		"protocol": "tcp", "port": 3000., "packets": 5., "bytes": 500., "reply_packets": 4., "reply_bytes": 4000., "verdict": "would-deny", "last_seen": "2026-11-23T12:00:00Z"}
+		"protocol": "tcp", "port": 3000., "port_known": true, "packets": 5., "bytes": 500., "reply_packets": 4., "reply_bytes": 4000., "verdict": "would-deny", "last_seen": "2026-11-23T12:00:00Z"}
 )
 
 func TestFlowsAndDrops(t *testing.T) {
@@ -45,6 +45,8 @@ func TestFlowsAndDrops(t *testing.T) {
 	if diff := cmp.Diff([]any{flowWant}, s.ask("GET", path+"/flows", "", 200).at("flows")); diff != "" {
 		t.Error(diff)
 	}
+	s.traffic.flows[0].Service = platform.Service{Protocol: platform.UDP}
+	s.ask("GET", path+"/flows", "", 200).want(false, "flows", 0, "port_known")
 	want := []any{map[string]any{"from": webJSON, "to": map[string]any{"name": "-", "address": "", "app_id": "", "app": "", "type": "", "number": 0.},
 		"reason": "spoofed-ip", "count": 3., "last_seen": "2026-11-23T12:00:00Z"}}
 	if diff := cmp.Diff(want, s.ask("GET", path+"/drops", "", 200).at("drops")); diff != "" {

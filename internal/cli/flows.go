@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/atollhq/atoll/internal/client"
+	"github.com/atollhq/atoll/internal/platform"
 )
 
 func (t *tool) flowsCommand() *cobra.Command {
@@ -64,7 +65,7 @@ func (t *tool) flows(cmd *cobra.Command, _ []string) error {
 	colours := t.colours(cmd.OutOrStdout())
 	out := table{head: []string{"FROM", "TO", "PORT", "VERDICT", "PACKETS", "BYTES", "BACK", "BYTES BACK", "LAST SEEN"}, paint: map[int]func(string) string{3: colours.verdict}}
 	for _, f := range flows {
-		out.add(f.From.Name, f.To.Name, serviceOf(f).String(), f.Verdict, strconv.FormatUint(f.Packets, 10), bytesText(int64(f.Bytes)),
+		out.add(f.From.Name, f.To.Name, portOf(f), f.Verdict, strconv.FormatUint(f.Packets, 10), bytesText(int64(f.Bytes)),
 			strconv.FormatUint(f.ReplyPackets, 10), bytesText(int64(f.ReplyBytes)), when(f.LastSeen))
 	}
 	return out.print(cmd.OutOrStdout())
@@ -82,7 +83,7 @@ func (t *tool) followFlows(cmd *cobra.Command, c *client.Client, project client.
 			return
 		}
 		_, printErr = fmt.Fprintf(out, "%s %s -> %s %s %s: %s, %s; back %s, %s\n", colours.dim(when(f.LastSeen)), colours.name(f.From.Name), colours.name(f.To.Name),
-			serviceOf(f), colours.verdict(f.Verdict), packets(f.Packets), bytesText(int64(f.Bytes)), packets(f.ReplyPackets), bytesText(int64(f.ReplyBytes)))
+			portOf(f), colours.verdict(f.Verdict), packets(f.Packets), bytesText(int64(f.Bytes)), packets(f.ReplyPackets), bytesText(int64(f.ReplyBytes)))
 	}
 	err := c.FollowFlows(cmd.Context(), project.ID, show, func(text string) { note(cmd, "%s", text) })
 	if printErr != nil {
@@ -93,6 +94,19 @@ func (t *tool) followFlows(cmd *cobra.Command, c *client.Client, project client.
 		return &failure{code: ExitInterrupted, err: cmd.Context().Err(), silent: true}
 	}
 	return err
+}
+
+// portOf is the port of a flow as people read it. One that is not known must
+// not look like the * of a rule.
+func portOf(f client.Flow) string {
+	s := serviceOf(f)
+	switch {
+	case s.Known():
+		return s.String()
+	case s.Protocol == platform.AnyProtocol:
+		return "?"
+	}
+	return "?/" + s.Protocol.String()
 }
 
 func packets(n uint64) string { return count(int(n), "packet", "packets") }

@@ -68,9 +68,10 @@ func (t *tool) policy(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	refused := refusals(policy, flows, apps)
+	refused := refusalsOf(policy, flows, apps)
 	if wantsJSON(cmd) {
-		return printJSON(cmd.OutOrStdout(), map[string]any{"project": project.Name, "mode": policy.Mode, "rules": list(policy.Rules), "refused": list(refused)})
+		return printJSON(cmd.OutOrStdout(), map[string]any{"project": project.Name, "mode": policy.Mode, "rules": list(policy.Rules),
+			"refused": list(refused.rules), "refused_port_unknown": refused.portUnknown, "refused_other_protocols": refused.otherProtocols})
 	}
 	out := cmd.OutOrStdout()
 	mode := policy.Mode
@@ -99,19 +100,34 @@ func printRules(cmd *cobra.Command, policy client.Policy) error {
 	return rules.printBelow(cmd.OutOrStdout())
 }
 
-func printRefusals(cmd *cobra.Command, policy client.Policy, refused []refusal) error {
-	if len(refused) == 0 {
-		return nil
-	}
+func printRefusals(cmd *cobra.Command, policy client.Policy, refused refusals) error {
 	head := "REFUSED, THERE IS NO RULE"
 	if policy.Mode == "dry-run" {
 		head = "WOULD BE REFUSED, THERE IS NO RULE"
 	}
-	out := table{head: []string{head, "PACKETS", "LAST SEEN"}}
-	for _, r := range refused {
-		out.add(r.Rule, strconv.FormatUint(r.Packets, 10), when(r.LastSeen))
+	if len(refused.rules) > 0 {
+		out := table{head: []string{head, "PACKETS", "LAST SEEN"}}
+		for _, r := range refused.rules {
+			out.add(r.Rule, strconv.FormatUint(r.Packets, 10), when(r.LastSeen))
+		}
+		if err := out.printBelow(cmd.OutOrStdout()); err != nil {
+			return err
+		}
 	}
-	return out.printBelow(cmd.OutOrStdout())
+	if refused.portUnknown > 0 {
+		note(cmd, "And %s whose port is not known: of a scan of many ports, or of fragments. No rule is meant for them.", packets(refused.portUnknown))
+	}
+	if refused.otherProtocols > 0 {
+		note(cmd, "And %s of other protocols than TCP, UDP and ICMP, which only a rule for everything (*) allows.", packets(refused.otherProtocols))
+	}
+	return nil
+}
+
+// refusals are what no rule allows. What no rule could be about is counted
+// only: a rule in its place would open everything.
+type refusals struct {
+	rules                       []refusal
+	portUnknown, otherProtocols uint64
 }
 
 // refusal is what no rule allows, as the rule that would allow it. An end that
@@ -122,10 +138,10 @@ type refusal struct {
 	LastSeen time.Time `json:"last_seen"`
 }
 
-// refusals sums up the flows that the mode refuses, or would, and that the
+// refusalsOf sums up the flows that the mode refuses, or would, and that the
 // rules as they are now do not allow; the latest first. What is about apps that
 // are gone needs no rule any more.
-func refusals(policy client.Policy, flows []client.Flow, apps []client.App) []refusal {
+func refusalsOf(policy client.Policy, flows []client.Flow, apps []client.App) (out refusals) {
 	gone := func(m client.Member) bool {
 		return m.AppID != "" && !slices.ContainsFunc(apps, func(a client.App) bool { return a.ID == m.AppID })
 	}
@@ -135,22 +151,31 @@ func refusals(policy client.Policy, flows []client.Flow, apps []client.App) []re
 		if f.Verdict != wanted || gone(f.From) || gone(f.To) || allowed(policy.Rules, f) {
 			continue
 		}
+		// Of a conversation that only the server was seen in, the packets went back.
+		sum := f.Packets + f.ReplyPackets
+		switch service := serviceOf(f); {
+		case !service.Known():
+			out.portUnknown += sum
+			continue
+		case !service.Nameable():
+			out.otherProtocols += sum
+			continue
+		}
 		text := partyOf(f.From) + " -> " + partyOf(f.To) + " " + serviceOf(f).String()
 		r := byRule[text]
 		if r == nil {
 			r = &refusal{Rule: text}
 			byRule[text] = r
 		}
-		r.Packets += f.Packets
+		r.Packets += sum
 		if f.LastSeen.After(r.LastSeen) {
 			r.LastSeen = f.LastSeen
 		}
 	}
-	var out []refusal
 	for _, r := range byRule {
-		out = append(out, *r)
+		out.rules = append(out.rules, *r)
 	}
-	slices.SortFunc(out, func(a, b refusal) int { return cmp.Or(b.LastSeen.Compare(a.LastSeen), cmp.Compare(a.Rule, b.Rule)) })
+	slices.SortFunc(out.rules, func(a, b refusal) int { return cmp.Or(b.LastSeen.Compare(a.LastSeen), cmp.Compare(a.Rule, b.Rule)) })
 	return out
 }
 

@@ -33,6 +33,10 @@ func TestPolicy(t *testing.T) {
 	sh.server.AddFlow(apitest.Member("shop-web", "web", "2"), apiTwo, "tcp", 9000, 3, "would-deny")
 	sh.server.AddFlow(webOne, apitest.Member("destroyed", "api", "1"), "tcp", 9000, 3, "would-deny")
 	sh.server.AddFlow(unknown, apiTwo, "icmp", 0, 1, "would-deny")
+	sh.server.AddFlow(webOne, apiTwo, "tcp", 0, 2, "would-deny") // no rule could be meant by these
+	sh.server.AddFlow(webOne, apiTwo, "udp", 0, 3, "would-deny")
+	sh.server.AddFlow(webOne, apiTwo, "*", 0, 300, "would-deny")
+	sh.server.AddFlow(webOne, apiTwo, "47", 0, 1, "would-deny")
 	sh.server.AddFlow(webOne, apiTwo, "tcp", 9001, 5, "denied") // in another mode
 	sh.server.AddFlow(webOne, apiTwo, "tcp", 9002, 5, "allowed")
 	sh.run("policy", "--project", "default").want(ExitOK, `Project  default
@@ -43,11 +47,14 @@ ID                                    RULE
 00000000-0000-4000-8000-000000000005  *:cron -> *:* 53/udp
 
 WOULD BE REFUSED, THERE IS NO RULE    PACKETS  LAST SEEN
-10.240.3.3 -> catalog:api icmp        1        2026-11-23 12:00:00
-shop-web:web -> catalog:api 9000/tcp  5        2026-11-23 12:00:00
-`, "")
+10.240.3.3 -> catalog:api icmp        2        2026-11-23 12:00:00
+shop-web:web -> catalog:api 9000/tcp  10       2026-11-23 12:00:00
+`, `And 610 packets whose port is not known: of a scan of many ports, or of fragments. No rule is meant for them.
+And 2 packets of other protocols than TCP, UDP and ICMP, which only a rule for everything (*) allows.
+`)
+	sh.run("policy", "--project", "default", "--json").has(ExitOK, `"refused_port_unknown": 610`, `"refused_other_protocols": 2`)
 	sh.run("policy", "mode", "deny", "--project", "default").want(ExitOK, "", "The policy of the project default is deny now: only what a rule allows passes.\n")
-	sh.run("policy", "--project", "default").has(ExitOK, "REFUSED, THERE IS NO RULE", "shop-web:web -> catalog:api 9001/tcp  5")
+	sh.run("policy", "--project", "default").has(ExitOK, "REFUSED, THERE IS NO RULE", "shop-web:web -> catalog:api 9001/tcp  10")
 	var shown struct {
 		Mode    string
 		Rules   []struct{ Rule string }
@@ -106,9 +113,13 @@ func TestFlows(t *testing.T) {
 	sh.run("flows", "-a", "shop-web", "--json").want(ExitOK, "[]\n", "")
 	sh.server.AddFlow(webOne, apiTwo, "tcp", 3000, 7, "allowed")
 	sh.server.AddFlow(unknown, apiTwo, "47", 0, 1, "denied")
+	sh.server.AddFlow(webOne, apiTwo, "udp", 0, 1, "denied")
+	sh.server.AddFlow(webOne, apiTwo, "*", 0, 1, "denied")
 	sh.run("flows", "-a", "shop-web").want(ExitOK, `FROM            TO             PORT      VERDICT  PACKETS  BYTES  BACK  BYTES BACK  LAST SEEN
 shop-web/web/1  catalog/api/2  3000/tcp  allowed  7        700 B  7     6.8 KiB     2026-11-23 12:00:00
 10.240.3.3      catalog/api/2  47        denied   1        100 B  1     1000 B      2026-11-23 12:00:00
+shop-web/web/1  catalog/api/2  ?/udp     denied   1        100 B  1     1000 B      2026-11-23 12:00:00
+shop-web/web/1  catalog/api/2  ?         denied   1        100 B  1     1000 B      2026-11-23 12:00:00
 `, "")
 	sh.run("flows", "--project", "default", "--json").has(ExitOK, `"verdict": "denied"`, `"reply_bytes": 7000`)
 }

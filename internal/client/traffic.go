@@ -18,6 +18,10 @@ type Flow struct {
 	To       Member `json:"to"`
 	Protocol string `json:"protocol"`
 	Port     int    `json:"port"`
+	// PortKnown is false for packets that did not show their port, and for many
+	// new flows that were counted together. Port is 0 then, as it is for a
+	// protocol that has no ports.
+	PortKnown bool `json:"port_known"`
 	// Packets and Bytes went from From to To, the others back.
 	Packets      uint64 `json:"packets"`
 	Bytes        uint64 `json:"bytes"`

@@ -136,3 +136,17 @@ func TestModesAreRead(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatAFlowSaysOfItsService(t *testing.T) {
+	for _, tt := range []struct {
+		service         Service
+		known, nameable bool
+	}{
+		{Service{TCP, 80}, true, true}, {Service{UDP, 53}, true, true}, {Service{Protocol: ICMP}, true, true}, {Service{Protocol: 47}, true, false},
+		{Service{Protocol: TCP}, false, false}, {Service{Protocol: UDP}, false, false}, {Service{}, false, false},
+	} {
+		if known, nameable := tt.service.Known(), tt.service.Nameable(); known != tt.known || nameable != tt.nameable {
+			t.Errorf("%s: known %v, nameable %v", tt.service, known, nameable)
+		}
+	}
+}

@@ -43,6 +43,20 @@ func (s Service) covers(other Service) bool {
 	return (s.Protocol == AnyProtocol || s.Protocol == other.Protocol) && (s.Port == 0 || s.Port == other.Port)
 }
 
+// Known reports whether the service of a flow says which one it was. Without
+// a protocol it stands for many that were counted together, as in a scan of
+// ports; TCP and UDP without a port are packets that did not show theirs, such
+// as later fragments.
+func (s Service) Known() bool {
+	return s.Protocol != AnyProtocol && (s.Port != 0 || s.Protocol != TCP && s.Protocol != UDP)
+}
+
+// Nameable reports whether a rule can be about the service of a flow and
+// nothing else: rules know no protocols but those with names.
+func (s Service) Nameable() bool {
+	return s.Known() && (s.Protocol == TCP || s.Protocol == UDP || s.Protocol == ICMP)
+}
+
 // String returns "3000/tcp", "*/udp", "icmp", or "*" for everything.
 func (s Service) String() string {
 	switch {

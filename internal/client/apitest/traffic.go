@@ -37,7 +37,7 @@ func (s *Server) AddFlow(from, to Object, protocol string, port, packets int, ve
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	from, to = s.identified(from), s.identified(to)
-	flow := Object{"from": from, "to": to, "protocol": protocol, "port": port, "packets": packets, "bytes": packets * 100,
+	flow := Object{"from": from, "to": to, "protocol": protocol, "port": port, "port_known": port != 0 || protocol == "icmp" || protocol == "47", "packets": packets, "bytes": packets * 100,
 		"reply_packets": packets, "reply_bytes": packets * 1000, "verdict": verdict, "last_seen": Epoch}
 	n := s.network(s.projects[0]["id"].(string))
 	n.flows = append(n.flows, flow)
