@@ -185,6 +185,27 @@ func TestAnAddressIsNamedAfterWhoHadItThen(t *testing.T) {
 	}
 }
 
+// A container may wait for an address that another of its type still has.
+func TestAnAddressThatWasWaitedForIsNotNamedAfterWhoWaited(t *testing.T) {
+	r := newRig(t, time.Second)
+	name := func(at time.Time) string { return r.namer(network)(addrWeb, 1, at).String() }
+	waits := platform.Instance{ID: "i-waits", NetworkID: network.ID, AppID: "ap-1", AppName: "shop-web", Type: "web", Number: 2, CreatedAt: start}
+	r.roster.Put(waits)
+	name(start)
+	r.now = start.Add(30 * time.Second)
+	r.roster.Delete("i-web")
+	name(start)
+	r.now = start.Add(91 * time.Second)
+	waits.PrivateAddr = addrWeb
+	r.roster.Put(waits)
+	if got := name(start.Add(20 * time.Second)); got != "shop-web/web/1" {
+		t.Errorf("what was seen before is %s's", got)
+	}
+	if got := name(r.now); got != "shop-web/web/2" {
+		t.Errorf("what is seen now is %s's", got)
+	}
+}
+
 // The switch knows which process type an address belonged to, also when nobody
 // here remembers the container: it went away before a restart of the server.
 func TestAGroupTellsWhoWasNotSeen(t *testing.T) {

@@ -18,7 +18,9 @@ type place struct {
 type tenant struct {
 	instanceID string
 	member     platform.Member
-	from       time.Time
+	// from is when it may have had the address first: an instance may wait for
+	// one until another's rested, long after it was created.
+	from time.Time
 	// gone is when it was missed first, zero while it is there.
 	gone time.Time
 }
@@ -37,18 +39,39 @@ func (t *tenants) observe(rows []platform.Instance, now time.Time, memory time.D
 	defer t.mu.Unlock()
 	present := map[string]place{}
 	for _, i := range rows {
-		if !i.PrivateAddr.IsValid() {
-			continue
+		if i.PrivateAddr.IsValid() {
+			present[i.ID] = place{i.NetworkID, i.PrivateAddr}
 		}
-		p := place{i.NetworkID, i.PrivateAddr}
-		present[i.ID] = p
-		if list := t.byAddr[p]; len(list) > 0 && list[len(list)-1].instanceID == i.ID {
-			list[len(list)-1].gone = time.Time{}
-			continue
-		}
-		t.byAddr[p] = append(t.byAddr[p], tenant{instanceID: i.ID, from: i.CreatedAt, member: platform.Member{
-			Addr: i.PrivateAddr, AppID: i.AppID, App: i.AppName, Type: i.Type, Number: i.Number}})
 	}
+	t.depart(present, now, memory)
+	for _, i := range rows {
+		if p, has := present[i.ID]; has {
+			t.arrive(p, i)
+		}
+	}
+}
+
+// arrive takes in that an instance has an address. Who went before it is
+// marked as gone already.
+func (t *tenants) arrive(p place, i platform.Instance) {
+	list, from := t.byAddr[p], i.CreatedAt
+	if len(list) > 0 {
+		last := &list[len(list)-1]
+		if last.instanceID == i.ID {
+			last.gone = time.Time{}
+			return
+		}
+		if last.gone.After(from) {
+			from = last.gone
+		}
+	}
+	t.byAddr[p] = append(list, tenant{instanceID: i.ID, from: from, member: platform.Member{
+		Addr: i.PrivateAddr, AppID: i.AppID, App: i.AppName, Type: i.Type, Number: i.Number}})
+}
+
+// depart marks who is not present as gone, and forgets who went longer ago
+// than memory.
+func (t *tenants) depart(present map[string]place, now time.Time, memory time.Duration) {
 	for p, list := range t.byAddr {
 		kept := list[:0]
 		for _, one := range list {
