@@ -8,8 +8,9 @@
 //     also for a while (Memory) after that container went away; later after
 //     its app and process type. An address that nobody is known for is shown
 //     as an address, never as its next owner.
-//   - However many ask or follow, the switch's tables are read at most once
-//     in each interval.
+//   - However many ask for flows or follow them, the switch's table of flows
+//     is read at most four times in an interval. That of drops is read for
+//     each question.
 //   - Nothing is asked of the switch while nobody asks here.
 //
 // It imports platform, directory, and of privnet the types of counters. It

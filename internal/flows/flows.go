@@ -76,17 +76,18 @@ func New(cfg Config) *Service {
 }
 
 // Flows returns the conversations of a network that the switch remembers, the
-// latest first. It reads the switch's tables anew unless that was done within
-// a quarter of the interval.
+// latest first.
 func (s *Service) Flows(ctx context.Context, network platform.PrivateNetwork) ([]platform.Flow, error) {
-	raw, err := s.look(ctx, s.Interval/4)
+	raw, err := s.look(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return s.named(raw, network), nil
 }
 
-// Drops returns what the switch dropped in a network, the latest first.
+// Drops returns what the switch dropped in a network, the latest first. It
+// reads the switch anew each time: a diagnosis compares what was dropped before
+// and after an attempt that may be over in no time.
 func (s *Service) Drops(ctx context.Context, network platform.PrivateNetwork) ([]platform.Drop, error) {
 	entries, err := s.Switch.DropEntries(ctx)
 	if err != nil {
@@ -109,9 +110,10 @@ func (s *Service) Drops(ctx context.Context, network platform.PrivateNetwork) ([
 // Follow calls fn, from one goroutine, with the conversations of a network
 // that had traffic since the last call, counted since then, until ctx ends or
 // fn fails; it returns that error. The first call comes at once and has
-// nothing in it: from then on nothing is missed.
+// nothing in it: from then on nothing is missed, and what came up to a quarter
+// of an interval before may be told too.
 func (s *Service) Follow(ctx context.Context, network platform.PrivateNetwork, fn func([]platform.Flow) error) error {
-	raw, err := s.look(ctx, 0)
+	raw, err := s.look(ctx)
 	if err != nil {
 		return err
 	}
@@ -127,7 +129,7 @@ func (s *Service) Follow(ctx context.Context, network platform.PrivateNetwork, f
 			return ctx.Err()
 		case <-ticker.C:
 		}
-		if raw, err = s.look(ctx, s.Interval/2); err != nil {
+		if raw, err = s.look(ctx); err != nil {
 			return err
 		}
 		if err := fn(s.named(since(raw, before), network)); err != nil {
@@ -152,11 +154,12 @@ func (s *Service) Run(ctx context.Context) error {
 
 // Private
 
-// look returns the switch's flows as they were at most age ago.
-func (s *Service) look(ctx context.Context, age time.Duration) ([]privnet.Flow, error) {
+// look returns the switch's flows as they were a quarter of the interval ago at
+// most.
+func (s *Service) look(ctx context.Context) ([]privnet.Flow, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if age > 0 && !s.read.IsZero() && s.Now().Sub(s.read) < age {
+	if !s.read.IsZero() && s.Now().Sub(s.read) < s.Interval/4 {
 		return s.flows, nil
 	}
 	flows, err := s.Switch.Flows(ctx)

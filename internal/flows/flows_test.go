@@ -291,6 +291,23 @@ func TestFollowTellsWhatIsNewSinceTheLastLook(t *testing.T) {
 	}
 }
 
+func TestFollowersThatBeginTogetherReadTheSwitchOnce(t *testing.T) {
+	r := newRig(t, time.Second)
+	began := errors.New("began")
+	for range 3 {
+		if err := r.Follow(t.Context(), network, func([]platform.Flow) error { return began }); !errors.Is(err, began) {
+			t.Fatal(err)
+		}
+	}
+	if reads := r.sw.set(); reads != 1 {
+		t.Errorf("the switch was read %d times", reads)
+	}
+	r.now = r.now.Add(r.Interval / 4)
+	if _, err := r.Flows(t.Context(), network); err != nil || r.sw.set() != 2 {
+		t.Errorf("later it was read %d times, %v", r.sw.set(), err)
+	}
+}
+
 func TestManyFollowersReadTheSwitchAsOftenAsOne(t *testing.T) {
 	r := newRig(t, 20*time.Millisecond)
 	r.Now = time.Now
@@ -310,9 +327,8 @@ func TestManyFollowersReadTheSwitchAsOftenAsOne(t *testing.T) {
 		})
 	}
 	all.Wait()
-	// Each follower begins with a look of its own; then half an interval is
-	// the least time between two.
-	most := len(looks) + int(time.Since(began)/(r.Interval/2)) + 1
+	// A quarter of an interval is the least time between two.
+	most := int(time.Since(began)/(r.Interval/4)) + 1
 	if reads := r.sw.set(); reads > most {
 		t.Errorf("%d followers made the switch be read %d times in %s, at most %d are fine", len(looks), reads, time.Since(began), most)
 	}
