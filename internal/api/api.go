@@ -25,6 +25,7 @@ type Config struct {
 	Diagnoser   Diagnoser
 	Policies    Policies
 	Traffic     Traffic
+	Refusals    Refusals
 	// Sources is the folder of uploaded archives (see SourcePath). It is made
 	// when it is not there.
 	Sources string
@@ -110,7 +111,8 @@ func (c *Config) complete() error {
 	for name, missing := range map[string]bool{
 		"Store": c.Store == nil, "Control": c.Control == nil, "OneOffs": c.OneOffs == nil, "Deployments": c.Deployments == nil, "Logs": c.Logs == nil,
 		"Roster": c.Roster == nil, "Diagnoser": c.Diagnoser == nil, "Policies": c.Policies == nil, "Traffic": c.Traffic == nil,
-		"Sources": c.Sources == "", "AppURL": c.AppURL == nil,
+		"Refusals": c.Refusals == nil,
+		"Sources":  c.Sources == "", "AppURL": c.AppURL == nil,
 	} {
 		if missing {
 			return errors.New("cannot start the API without " + name)

@@ -150,6 +150,14 @@ type Traffic interface {
 	Follow(ctx context.Context, network platform.PrivateNetwork, fn func([]platform.Flow) error) error
 }
 
+// Refusals is what the policies refused, also what the network does not
+// remember any more.
+type Refusals interface {
+	// List returns what the policy of a project as it is now refuses, the
+	// latest first.
+	List(ctx context.Context, project platform.Project) ([]platform.Refusal, error)
+}
+
 // Roster is the table of what runs.
 type Roster interface {
 	Snapshot() ([]platform.Instance, <-chan struct{})

@@ -248,6 +248,13 @@ func (f *fakePolicies) RemoveRule(ctx context.Context, user platform.User, proje
 	return f.DeleteRule(ctx, user, projectID, ruleID)
 }
 
+// fakeRefusals has what a test puts in, by project.
+type fakeRefusals map[string][]platform.Refusal
+
+func (f fakeRefusals) List(_ context.Context, project platform.Project) ([]platform.Refusal, error) {
+	return f[project.ID], nil
+}
+
 // fakeTraffic has what a test puts in; live is what followers are told.
 type fakeTraffic struct {
 	flows []platform.Flow

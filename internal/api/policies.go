@@ -29,6 +29,21 @@ type partyJSON struct {
 	Type  string `json:"type"`
 }
 
+// refusalJSON is what no rule allows. Rule is the one that would allow it and
+// nothing else; "" if there is none: the port is not known (see flowJSON), or
+// rules have no name for the protocol.
+type refusalJSON struct {
+	Rule      string           `json:"rule"`
+	From      partyJSON        `json:"from"`
+	To        partyJSON        `json:"to"`
+	Protocol  string           `json:"protocol"`
+	Port      uint16           `json:"port"`
+	PortKnown bool             `json:"port_known"`
+	Verdict   platform.Verdict `json:"verdict"`
+	Packets   uint64           `json:"packets"`
+	LastSeen  *time.Time       `json:"last_seen"`
+}
+
 func showRule(r platform.Rule) ruleJSON {
 	return ruleJSON{ID: r.ID, Rule: r.String(), From: showParty(r.From), To: showParty(r.To),
 		Protocol: r.Service.Protocol.String(), Port: r.Service.Port, CreatedAt: date(r.CreatedAt)}
@@ -99,6 +114,23 @@ func (a *API) removeRule(q *request) (response, error) {
 		return nil, err
 	}
 	return noContent()
+}
+
+func (a *API) refusals(q *request) (response, error) {
+	project, err := q.project()
+	if err != nil {
+		return nil, err
+	}
+	refused, err := a.Refusals.List(q.Context(), project)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]refusalJSON, 0, len(refused))
+	for _, r := range refused {
+		list = append(list, refusalJSON{Rule: r.Rule(), From: showParty(r.From), To: showParty(r.To), Protocol: r.Service.Protocol.String(), Port: r.Service.Port,
+			PortKnown: r.Service.Known(), Verdict: r.Verdict, Packets: r.Packets, LastSeen: date(r.LastSeen)})
+	}
+	return ok(object{"refusals": list})
 }
 
 // Private

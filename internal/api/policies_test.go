@@ -45,6 +45,30 @@ func TestThePolicyOfAProject(t *testing.T) {
 	s.ask("GET", path, "", 200).want("*:* -> *:api *", "policy", "rules", 0, "rule")
 }
 
+func TestWhatAPolicyRefused(t *testing.T) {
+	s := newServer(t)
+	project := s.createApp("shop-web").ProjectID
+	path := "/v1/atoll/projects/" + project + "/refusals"
+	if list := s.ask("GET", path, "", 200).at("refusals").([]any); len(list) != 0 {
+		t.Errorf("refusals are %v", list)
+	}
+	web, api := platform.Party{AppID: "ap-1", App: "shop-web", Type: "web"}, platform.Party{AppID: "ap-2", App: "catalog", Type: "api"}
+	(*s.refusals) = fakeRefusals{project: {
+		{From: web, To: api, Service: platform.Service{Protocol: platform.TCP, Port: 3000}, Verdict: platform.Denied, Packets: 3, LastSeen: seen},
+		{From: web, To: api, Verdict: platform.Denied, Packets: 300, LastSeen: seen},
+		{From: web, To: api, Service: platform.Service{Protocol: 47}, Verdict: platform.Denied, Packets: 1, LastSeen: seen},
+	}}
+	list := s.ask("GET", path, "", 200).at("refusals").([]any)
+	shown := func(rule, protocol string, port, packets float64, known bool) any {
+		return map[string]any{"rule": rule, "protocol": protocol, "port": port, "port_known": known, "packets": packets, "verdict": "denied", "last_seen": "2026-11-23T12:00:00Z",
+			"from": map[string]any{"app_id": "ap-1", "app": "shop-web", "type": "web"}, "to": map[string]any{"app_id": "ap-2", "app": "catalog", "type": "api"}}
+	}
+	want := []any{shown("shop-web:web -> catalog:api 3000/tcp", "tcp", 3000, 3, true), shown("", "*", 0, 300, false), shown("", "47", 0, 1, true)}
+	if diff := cmp.Diff(want, list); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestABadChangeOfAPolicyIsRefused(t *testing.T) {
 	s := newServer(t)
 	path := "/v1/atoll/projects/" + s.createApp("shop-web").ProjectID + "/policy"

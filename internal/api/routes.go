@@ -52,6 +52,7 @@ func (a *API) table() []route {
 		{"PUT", "/v1/atoll/projects/{id}/policy", bearer, a.setPolicyMode},
 		{"POST", "/v1/atoll/projects/{id}/policy/rules", bearer, a.addRule},
 		{"DELETE", "/v1/atoll/projects/{id}/policy/rules/{rule}", bearer, a.removeRule},
+		{"GET", "/v1/atoll/projects/{id}/refusals", bearer, a.refusals},
 		{"GET", "/v1/atoll/projects/{id}/flows", bearer, a.flows},
 		{"GET", "/v1/atoll/projects/{id}/drops", bearer, a.drops},
 

@@ -28,16 +28,17 @@ const testPassword = "correct horse battery"
 // containers.
 type server struct {
 	*httptest.Server
-	t       *testing.T
-	api     *API
-	store   *store.Store
-	control *fakeControl
-	logs    *fakeLogs
-	streams *fakeDeployments
-	roster  *roster.Roster
-	engine  *oneofftest.Engine
-	traffic *fakeTraffic
-	logged  *bytes.Buffer
+	t        *testing.T
+	api      *API
+	store    *store.Store
+	control  *fakeControl
+	logs     *fakeLogs
+	streams  *fakeDeployments
+	roster   *roster.Roster
+	engine   *oneofftest.Engine
+	traffic  *fakeTraffic
+	refusals *fakeRefusals
+	logged   *bytes.Buffer
 
 	ada, bob         platform.User
 	adaToken, adaJWT string
@@ -60,7 +61,7 @@ func newServer(t *testing.T, change ...func(*Config)) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, store: st, roster: roster.New(), logs: newFakeLogs(), streams: newFakeDeployments(), traffic: newFakeTraffic(), sources: t.TempDir()}
+	s := &server{t: t, store: st, roster: roster.New(), logs: newFakeLogs(), streams: newFakeDeployments(), traffic: newFakeTraffic(), refusals: &fakeRefusals{}, sources: t.TempDir()}
 	s.control = &fakeControl{Store: st}
 	if s.ada, err = st.CreateUser(ctx, "ada", "ada@example.test", "Ada L.", hash); err != nil {
 		t.Fatal(err)
@@ -81,7 +82,7 @@ func newServer(t *testing.T, change ...func(*Config)) *server {
 	t.Cleanup(func() { stop(); <-followed })
 	s.logged = &bytes.Buffer{}
 	c := Config{Store: st, Control: s.control, OneOffs: oneOffs, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: &fakeDiagnoser{}, Sources: s.sources,
-		Policies: &fakePolicies{Store: st}, Traffic: s.traffic,
+		Policies: &fakePolicies{Store: st}, Traffic: s.traffic, Refusals: s.refusals,
 		AppURL: func(app string) string { return "http://" + app + ".apps.test" }, MaxSource: 1 << 20,
 		Log: slog.New(slog.NewTextHandler(&locked{w: s.logged}, &slog.HandlerOptions{Level: slog.LevelDebug}))}
 	for _, f := range change {

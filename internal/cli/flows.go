@@ -109,6 +109,17 @@ func portOf(f client.Flow) string {
 	return "?/" + s.Protocol.String()
 }
 
+// serviceOf is the service of a flow. A protocol that has no name comes as a
+// number.
+func serviceOf(f client.Flow) platform.Service {
+	protocols := map[string]platform.Protocol{"tcp": platform.TCP, "udp": platform.UDP, "icmp": platform.ICMP}
+	protocol, named := protocols[f.Protocol]
+	if number, err := strconv.ParseUint(f.Protocol, 10, 8); !named && err == nil {
+		protocol = platform.Protocol(number)
+	}
+	return platform.Service{Protocol: protocol, Port: uint16(f.Port)}
+}
+
 func packets(n uint64) string { return count(int(n), "packet", "packets") }
 
 // verdict colours what a policy said.

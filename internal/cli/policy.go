@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"cmp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/atollhq/atoll/internal/client"
-	"github.com/atollhq/atoll/internal/platform"
 )
 
 func (t *tool) policyCommand() *cobra.Command {
@@ -22,9 +19,9 @@ rules, and what no rule allows although it is being tried.
 
 At first the mode is open: every container of the project reaches every other.
 In mode deny only what a rule allows passes; in mode dry-run everything passes,
-and what deny would refuse is counted and shown here. A change takes effect on
-the next packet; nothing is restarted. Subcommands mode, allow and remove change
-the policy.
+and what deny would refuse is counted and shown here, the latest 500 of the last
+35 days. A change takes effect on the next packet; nothing is restarted.
+Subcommands mode, allow and remove change the policy.
 
 ` + projectHelp,
 		Example: `  atoll policy --project shop
@@ -60,15 +57,11 @@ func (t *tool) policy(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return err
 	}
-	flows, err := c.Flows(cmd.Context(), project.ID)
+	listed, err := c.Refusals(cmd.Context(), project.ID)
 	if err != nil {
 		return err
 	}
-	apps, err := c.Apps(cmd.Context())
-	if err != nil {
-		return err
-	}
-	refused := refusalsOf(policy, flows, apps)
+	refused := refusalsOf(listed)
 	if wantsJSON(cmd) {
 		return printJSON(cmd.OutOrStdout(), map[string]any{"project": project.Name, "mode": policy.Mode, "rules": list(policy.Rules),
 			"refused": list(refused.rules), "refused_port_unknown": refused.portUnknown, "refused_other_protocols": refused.otherProtocols})
@@ -130,82 +123,25 @@ type refusals struct {
 	portUnknown, otherProtocols uint64
 }
 
-// refusal is what no rule allows, as the rule that would allow it. An end that
-// no container is known for stands there as its address.
+// refusal is what no rule allows, as the rule that would allow it.
 type refusal struct {
 	Rule     string    `json:"rule"`
 	Packets  uint64    `json:"packets"`
 	LastSeen time.Time `json:"last_seen"`
 }
 
-// refusalsOf sums up the flows that the mode refuses, or would, and that the
-// rules as they are now do not allow; the latest first. What is about apps that
-// are gone needs no rule any more.
-func refusalsOf(policy client.Policy, flows []client.Flow, apps []client.App) (out refusals) {
-	gone := func(m client.Member) bool {
-		return m.AppID != "" && !slices.ContainsFunc(apps, func(a client.App) bool { return a.ID == m.AppID })
-	}
-	wanted := map[string]string{"deny": string(platform.Denied), "dry-run": string(platform.WouldDeny)}[policy.Mode]
-	byRule := map[string]*refusal{}
-	for _, f := range flows {
-		if f.Verdict != wanted || gone(f.From) || gone(f.To) || allowed(policy.Rules, f) {
-			continue
-		}
-		// Of a conversation that only the server was seen in, the packets went back.
-		sum := f.Packets + f.ReplyPackets
-		switch service := serviceOf(f); {
-		case !service.Known():
-			out.portUnknown += sum
-			continue
-		case !service.Nameable():
-			out.otherProtocols += sum
-			continue
-		}
-		text := partyOf(f.From) + " -> " + partyOf(f.To) + " " + serviceOf(f).String()
-		r := byRule[text]
-		if r == nil {
-			r = &refusal{Rule: text}
-			byRule[text] = r
-		}
-		r.Packets += sum
-		if f.LastSeen.After(r.LastSeen) {
-			r.LastSeen = f.LastSeen
+func refusalsOf(listed []client.Refusal) (out refusals) {
+	for _, r := range listed {
+		switch {
+		case r.Rule != "":
+			out.rules = append(out.rules, refusal{r.Rule, r.Packets, r.LastSeen})
+		case r.PortKnown:
+			out.otherProtocols += r.Packets
+		default:
+			out.portUnknown += r.Packets
 		}
 	}
-	for _, r := range byRule {
-		out.rules = append(out.rules, *r)
-	}
-	slices.SortFunc(out.rules, func(a, b refusal) int { return cmp.Or(b.LastSeen.Compare(a.LastSeen), cmp.Compare(a.Rule, b.Rule)) })
 	return out
-}
-
-// allowed reports whether the rules allow a flow that was refused before one
-// of them was added. Rules of a form that this version cannot read allow
-// nothing here.
-func allowed(rules []client.Rule, f client.Flow) bool {
-	party := func(m client.Member) platform.Party { return platform.Party{App: m.App, Type: m.Type} }
-	return slices.ContainsFunc(rules, func(r client.Rule) bool {
-		rule, err := platform.ParseRule(r.Rule)
-		return err == nil && rule.Allows(party(f.From), party(f.To), serviceOf(f))
-	})
-}
-
-func partyOf(m client.Member) string {
-	if m.App == "" {
-		return m.Name
-	}
-	return m.App + ":" + m.Type
-}
-
-// serviceOf is the service of a flow. A protocol that has no name comes as a
-// number.
-func serviceOf(f client.Flow) platform.Service {
-	protocols := map[string]platform.Protocol{"tcp": platform.TCP, "udp": platform.UDP, "icmp": platform.ICMP}
-	protocol, named := protocols[f.Protocol]
-	if number, err := strconv.ParseUint(f.Protocol, 10, 8); !named && err == nil {
-		protocol = platform.Protocol(number)
-	}
-	return platform.Service{Protocol: protocol, Port: uint16(f.Port)}
 }
 
 // minShortID is how much of a rule's id is shown at least.

@@ -28,17 +28,11 @@ func TestPolicy(t *testing.T) {
 	sh.run("policy", "allow", "shop-web:web -> catalog:api 3000", "--project", "default").want(ExitOK, "",
 		"Allowed in the project default: shop-web:web -> catalog:api 3000/tcp\nThe mode is dry-run, so everything passes anyway; `atoll policy mode deny --project default` makes the rules count.\n")
 	sh.run("policy", "allow", "*:cron -> * 53/udp", "--project", "default", "--json").has(ExitOK, `"rule": "*:cron -> *:* 53/udp"`)
-	sh.server.AddFlow(webOne, apiTwo, "tcp", 3000, 7, "would-deny") // before the rule
-	sh.server.AddFlow(webOne, apiTwo, "tcp", 9000, 2, "would-deny")
-	sh.server.AddFlow(apitest.Member("shop-web", "web", "2"), apiTwo, "tcp", 9000, 3, "would-deny")
-	sh.server.AddFlow(webOne, apitest.Member("destroyed", "api", "1"), "tcp", 9000, 3, "would-deny")
-	sh.server.AddFlow(unknown, apiTwo, "icmp", 0, 1, "would-deny")
-	sh.server.AddFlow(webOne, apiTwo, "tcp", 0, 2, "would-deny") // no rule could be meant by these
-	sh.server.AddFlow(webOne, apiTwo, "udp", 0, 3, "would-deny")
-	sh.server.AddFlow(webOne, apiTwo, "*", 0, 300, "would-deny")
-	sh.server.AddFlow(webOne, apiTwo, "47", 0, 1, "would-deny")
-	sh.server.AddFlow(webOne, apiTwo, "tcp", 9001, 5, "denied") // in another mode
-	sh.server.AddFlow(webOne, apiTwo, "tcp", 9002, 5, "allowed")
+	sh.server.AddRefusal("shop-web:web -> catalog:api icmp", "icmp", true, 2)
+	sh.server.AddRefusal("shop-web:web -> catalog:api 9000/tcp", "tcp", true, 10)
+	sh.server.AddRefusal("", "udp", false, 10) // no rule could be meant by these
+	sh.server.AddRefusal("", "*", false, 600)
+	sh.server.AddRefusal("", "47", true, 2)
 	sh.run("policy", "--project", "default").want(ExitOK, `Project  default
 Mode     dry-run (everything passes; what no rule allows is counted)
 
@@ -47,21 +41,21 @@ ID                                    RULE
 00000000-0000-4000-8000-000000000005  *:cron -> *:* 53/udp
 
 WOULD BE REFUSED, THERE IS NO RULE    PACKETS  LAST SEEN
-10.240.3.3 -> catalog:api icmp        2        2026-11-23 12:00:00
+shop-web:web -> catalog:api icmp      2        2026-11-23 12:00:00
 shop-web:web -> catalog:api 9000/tcp  10       2026-11-23 12:00:00
 `, `And 610 packets whose port is not known: of a scan of many ports, or of fragments. No rule is meant for them.
 And 2 packets of other protocols than TCP, UDP and ICMP, which only a rule for everything (*) allows.
 `)
 	sh.run("policy", "--project", "default", "--json").has(ExitOK, `"refused_port_unknown": 610`, `"refused_other_protocols": 2`)
 	sh.run("policy", "mode", "deny", "--project", "default").want(ExitOK, "", "The policy of the project default is deny now: only what a rule allows passes.\n")
-	sh.run("policy", "--project", "default").has(ExitOK, "REFUSED, THERE IS NO RULE", "shop-web:web -> catalog:api 9001/tcp  10")
+	sh.run("policy", "--project", "default").has(ExitOK, "\nREFUSED, THERE IS NO RULE", "shop-web:web -> catalog:api 9000/tcp  10")
 	var shown struct {
 		Mode    string
 		Rules   []struct{ Rule string }
 		Refused []struct{ Rule string }
 	}
 	if err := json.Unmarshal([]byte(sh.run("policy", "--project", "default", "--json").stdout), &shown); err != nil || shown.Mode != "deny" ||
-		len(shown.Rules) != 2 || len(shown.Refused) != 1 {
+		len(shown.Rules) != 2 || len(shown.Refused) != 2 || shown.Refused[1].Rule != "shop-web:web -> catalog:api 9000/tcp" {
 		t.Errorf("%+v, %v", shown, err)
 	}
 	sh.run("policy", "allow", "shop-web:web -> catalog:api 9001", "--project", "default").want(ExitOK, "", "Allowed in the project default: shop-web:web -> catalog:api 9001/tcp\n")

@@ -31,6 +31,34 @@ type Party struct {
 	Type  string `json:"type"`
 }
 
+// Refusal is what no rule of a policy allows: all connections of one process
+// type to one port of another.
+type Refusal struct {
+	// Rule would allow it and nothing else; it is "" if no rule can.
+	Rule     string `json:"rule"`
+	From     Party  `json:"from"`
+	To       Party  `json:"to"`
+	Protocol string `json:"protocol"`
+	Port     int    `json:"port"`
+	// PortKnown is as in Flow.
+	PortKnown bool `json:"port_known"`
+	// Verdict is denied or would-deny.
+	Verdict string `json:"verdict"`
+	// Packets are those of both directions.
+	Packets  uint64    `json:"packets"`
+	LastSeen time.Time `json:"last_seen,omitzero"`
+}
+
+// Refusals lists what the policy of a project as it is now refuses, or would
+// in mode deny, and was seen in the last weeks; the latest first.
+func (c *Client) Refusals(ctx context.Context, projectID string) ([]Refusal, error) {
+	var answer struct {
+		Refusals []Refusal `json:"refusals"`
+	}
+	_, err := c.do(ctx, request{method: "GET", path: "/atoll/projects/" + segment(projectID) + "/refusals", want: []int{200}, doing: "cannot list what the policy refuses"}, &answer)
+	return answer.Refusals, err
+}
+
 // Policy returns the policy of a project by the project's id.
 func (c *Client) Policy(ctx context.Context, projectID string) (Policy, error) {
 	return c.policy(ctx, request{method: "GET", path: policyPath(projectID), want: []int{200}, doing: "cannot show the policy"})

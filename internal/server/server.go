@@ -81,6 +81,7 @@ type machine struct {
 	node       *node
 	policies   *policy.Service
 	flows      *flows.Service
+	refusals   *flows.Refusals
 	engine     *containerd.Engine
 	logs       appLogs
 	reconciler *reconcile.Reconciler
@@ -144,6 +145,7 @@ func (s *machine) openPolicies(ctx context.Context) error {
 		s.log.Error("The network does not have the policies yet", "error", err)
 	}
 	s.flows = flows.New(flows.Config{Switch: s.node.private, Roster: s.roster, Directory: s.directory, Groups: s.policies})
+	s.refusals = flows.NewRefusals(flows.RefusalsConfig{Flows: s.flows, Ledger: s.store, Log: s.log})
 	return nil
 }
 
@@ -215,7 +217,7 @@ func (s *machine) openControl(ctx context.Context) (err error) {
 // them fails.
 func (s *machine) serve(ctx context.Context) error {
 	for _, run := range []func(context.Context) error{
-		s.policies.Run, s.flows.Run, s.upkeep.Run, s.oneOffs.Run, s.oneOffs.RunSchedule,
+		s.policies.Run, s.flows.Run, s.refusals.Run, s.upkeep.Run, s.oneOffs.Run, s.oneOffs.RunSchedule,
 		func(ctx context.Context) error { s.control.WatchNetworks(ctx); return nil },
 	} {
 		s.running.Go(func() error { return run(ctx) })
@@ -234,7 +236,7 @@ func (s *machine) serveAPI(ctx context.Context) error {
 	}
 	handler, err := api.New(ctx, api.Config{
 		Store: s.store, Control: s.control, OneOffs: s.oneOffs, Deployments: s.streams, Logs: s.logs, Roster: s.roster, Diagnoser: s.diagnoser(),
-		Policies: s.policies, Traffic: s.flows,
+		Policies: s.policies, Traffic: s.flows, Refusals: s.refusals,
 		Sources: s.data("sources"), AppURL: s.appURL, ClearCache: s.builder.DeleteCache,
 		URL: s.cfg.APIURL, Region: s.cfg.Region, Log: s.log,
 	})

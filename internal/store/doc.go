@@ -1,6 +1,6 @@
 // Package store keeps the desired table in SQLite: users, projects, apps,
 // formations, variables, deployments, releases, workloads, operations,
-// policies and events.
+// policies, what these refused, and events.
 //
 // # Guarantees
 //

@@ -11,16 +11,17 @@ import (
 
 // network is what the server knows of a project's private network.
 type network struct {
-	mode    string
-	rules   []Object
-	flows   []Object
-	drops   []Object
-	streams map[chan Object]bool
+	mode     string
+	rules    []Object
+	refusals []Object
+	flows    []Object
+	drops    []Object
+	streams  map[chan Object]bool
 }
 
 func (s *Server) network(projectID string) *network {
 	if s.networks[projectID] == nil {
-		s.networks[projectID] = &network{mode: "open", rules: []Object{}, flows: []Object{}, drops: []Object{}, streams: map[chan Object]bool{}}
+		s.networks[projectID] = &network{mode: "open", rules: []Object{}, refusals: []Object{}, flows: []Object{}, drops: []Object{}, streams: map[chan Object]bool{}}
 	}
 	return s.networks[projectID]
 }
@@ -44,6 +45,16 @@ func (s *Server) AddFlow(from, to Object, protocol string, port, packets int, ve
 	for ch := range n.streams {
 		ch <- flow
 	}
+}
+
+// AddRefusal puts what the policy of the default project refuses: the rule that
+// would allow it, or a protocol and port that no rule can be about.
+func (s *Server) AddRefusal(rule, protocol string, portKnown bool, packets int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.network(s.projects[0]["id"].(string))
+	n.refusals = append(n.refusals, Object{"rule": rule, "from": party("shop-web:web"), "to": party("catalog:api"), "protocol": protocol, "port": 0,
+		"port_known": portKnown, "verdict": "denied", "packets": packets, "last_seen": Epoch})
 }
 
 // AddDrop puts a drop into the network of the default project.
@@ -127,6 +138,7 @@ func (s *Server) trafficRoutes() {
 		}
 		return answer{status: 204}
 	})
+	s.handleNetwork("GET", "/refusals", func(n *network, _ *http.Request) answer { return answer{200, Object{"refusals": n.refusals}} })
 	s.handleNetwork("GET", "/drops", func(n *network, _ *http.Request) answer { return answer{200, Object{"drops": n.drops}} })
 	s.mux.HandleFunc("GET /v1/atoll/projects/{project}/flows", func(w http.ResponseWriter, r *http.Request) {
 		if !s.authorized(r.Header.Get("Authorization")) {
