@@ -6,10 +6,12 @@ import (
 	"github.com/atollhq/atoll/internal/platform"
 )
 
-// policyJSON is the policy of a project.
+// policyJSON is the policy of a project. Warning says what the network does not
+// do of it, "" when it does all.
 type policyJSON struct {
-	Mode  platform.PolicyMode `json:"mode"`
-	Rules []ruleJSON          `json:"rules"`
+	Mode    platform.PolicyMode `json:"mode"`
+	Rules   []ruleJSON          `json:"rules"`
+	Warning string              `json:"warning"`
 }
 
 // ruleJSON is a rule, as text and in its parts; * is every one, and port 0.
@@ -145,7 +147,7 @@ func (q *request) okPolicy(project platform.Project) (response, error) {
 	if err != nil {
 		return nil, err
 	}
-	shown := policyJSON{Mode: p.Mode, Rules: make([]ruleJSON, 0, len(p.Rules))}
+	shown := policyJSON{Mode: p.Mode, Rules: make([]ruleJSON, 0, len(p.Rules)), Warning: p.Warning()}
 	for _, r := range p.Rules {
 		shown.Rules = append(shown.Rules, showRule(r))
 	}

@@ -15,6 +15,7 @@ func TestThePolicyOfAProject(t *testing.T) {
 	path := "/v1/atoll/projects/" + shop.ProjectID + "/policy"
 	a := s.ask("GET", path, "", 200)
 	a.want("open", "policy", "mode")
+	a.want("", "policy", "warning")
 	if rules := a.at("policy", "rules").([]any); len(rules) != 0 {
 		t.Errorf("rules are %v", rules)
 	}
@@ -43,6 +44,17 @@ func TestThePolicyOfAProject(t *testing.T) {
 	}
 	s.ask("DELETE", path+"/rules/"+id, "", 404).want("rule", "resource")
 	s.ask("GET", path, "", 200).want("*:* -> *:api *", "policy", "rules", 0, "rule")
+}
+
+func TestAPolicyThatIsTooLargeSaysSo(t *testing.T) {
+	s := newServer(t)
+	project := s.createApp("shop-web").ProjectID
+	if err := s.store.NotePolicyPairs(t.Context(), project, 9000); err != nil {
+		t.Fatal(err)
+	}
+	if text := s.ask("GET", "/v1/atoll/projects/"+project+"/policy", "", 200).at("policy", "warning").(string); !strings.Contains(text, "9000 pairs") {
+		t.Errorf("warning is %q", text)
+	}
 }
 
 func TestWhatAPolicyRefused(t *testing.T) {

@@ -63,7 +63,7 @@ func (t *tool) policy(cmd *cobra.Command, _ []string) error {
 	}
 	refused := refusalsOf(listed)
 	if wantsJSON(cmd) {
-		return printJSON(cmd.OutOrStdout(), map[string]any{"project": project.Name, "mode": policy.Mode, "rules": list(policy.Rules),
+		return printJSON(cmd.OutOrStdout(), map[string]any{"project": project.Name, "mode": policy.Mode, "rules": list(policy.Rules), "warning": policy.Warning,
 			"refused": list(refused.rules), "refused_port_unknown": refused.portUnknown, "refused_other_protocols": refused.otherProtocols})
 	}
 	out := cmd.OutOrStdout()
@@ -77,7 +77,15 @@ func (t *tool) policy(cmd *cobra.Command, _ []string) error {
 	if err := printRules(cmd, policy); err != nil {
 		return err
 	}
+	warnOfPolicy(cmd, policy)
 	return printRefusals(cmd, policy, refused)
+}
+
+// warnOfPolicy says what the network does not do of a policy.
+func warnOfPolicy(cmd *cobra.Command, policy client.Policy) {
+	if policy.Warning != "" {
+		note(cmd, "Warning: %s.", policy.Warning)
+	}
 }
 
 func printRules(cmd *cobra.Command, policy client.Policy) error {

@@ -55,5 +55,6 @@ func (t *tool) policyMode(cmd *cobra.Command, args []string) error {
 	if policy.Mode == string(platform.PolicyDeny) && len(policy.Rules) == 0 {
 		note(cmd, "There are no rules, so its containers do not reach each other at all; `atoll policy allow` adds one.")
 	}
+	warnOfPolicy(cmd, policy)
 	return nil
 }

@@ -47,6 +47,11 @@ shop-web:web -> catalog:api 9000/tcp  10       2026-11-23 12:00:00
 And 2 packets of other protocols than TCP, UDP and ICMP, which only a rule for everything (*) allows.
 `)
 	sh.run("policy", "--project", "default", "--json").has(ExitOK, `"refused_port_unknown": 610`, `"refused_other_protocols": 2`)
+	sh.server.WarnOfPolicy("it is too large")
+	sh.run("policy", "--project", "default").has(ExitOK, "catalog:api 3000/tcp", "Warning: it is too large.\n")
+	sh.run("policy", "--project", "default", "--json").has(ExitOK, `"warning": "it is too large"`)
+	sh.run("policy", "mode", "dry-run", "--project", "default").has(ExitOK, "is dry-run now", "Warning: it is too large.\n")
+	sh.server.WarnOfPolicy("")
 	sh.run("policy", "mode", "deny", "--project", "default").want(ExitOK, "", "The policy of the project default is deny now: only what a rule allows passes.\n")
 	sh.run("policy", "--project", "default").has(ExitOK, "\nREFUSED, THERE IS NO RULE", "shop-web:web -> catalog:api 9000/tcp  10")
 	var shown struct {

@@ -10,6 +10,8 @@ type Policy struct {
 	// Mode is open, dry-run or deny.
 	Mode  string `json:"mode"`
 	Rules []Rule `json:"rules"`
+	// Warning says what the network does not do of it, "" when it does all.
+	Warning string `json:"warning"`
 }
 
 // Rule is a rule of a policy.

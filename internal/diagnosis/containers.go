@@ -23,13 +23,15 @@ func (v *visit) policy(ctx context.Context) error {
 		return nil
 	}
 	to := v.targets[other]
-	passes, rule, err := v.Policies.Decide(ctx, v.from, to, v.q.Protocol, v.q.Port)
+	passes, rule, warning, err := v.Policies.Decide(ctx, v.from, to, v.q.Protocol, v.q.Port)
 	switch {
 	case err != nil:
 		return err
 	case !passes:
 		v.add("policy", Failed, "no rule allows %s:%s to open connections to %s:%s on %s", v.from.AppName, v.from.Type, to.AppName, to.Type, v.service())
 		v.rule = fmt.Sprintf("%s:%s -> %s:%s %s", v.from.AppName, v.from.Type, to.AppName, to.Type, v.service())
+	case rule != "" && warning != "":
+		v.add("policy", Warning, "the rule %s allows it, but %s", rule, warning)
 	case rule != "":
 		v.add("policy", OK, "allowed by the rule %s", rule)
 	default:

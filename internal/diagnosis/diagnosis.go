@@ -69,8 +69,9 @@ type Way struct {
 // Policies decides about connections between containers of a project.
 type Policies interface {
 	// Decide says whether a connection passes. rule is the one that lets it,
-	// "" when it is by none.
-	Decide(ctx context.Context, from, to platform.Instance, protocol string, port uint16) (passes bool, rule string, err error)
+	// "" when it is by none. warning says what the network does not do of the
+	// policy, so that it may be wrong; "" when it does all.
+	Decide(ctx context.Context, from, to platform.Instance, protocol string, port uint16) (passes bool, rule, warning string, err error)
 }
 
 // Drops counts what the switch did not deliver.

@@ -31,6 +31,8 @@ type world struct {
 	ways      map[netip.Addr]Way
 	drops     map[string]uint64
 	denied    bool
+	rule      string
+	warning   string
 	mu        sync.Mutex // drops
 }
 
@@ -161,8 +163,8 @@ func (w *world) ProjectByID(_ context.Context, id string) (platform.Project, err
 	return platform.Project{ID: id, Name: strings.TrimPrefix(id, "prj-")}, nil
 }
 
-func (w *world) Decide(context.Context, platform.Instance, platform.Instance, string, uint16) (bool, string, error) {
-	return !w.denied, "", nil
+func (w *world) Decide(context.Context, platform.Instance, platform.Instance, string, uint16) (passes bool, rule, warning string, err error) {
+	return !w.denied, w.rule, w.warning, nil
 }
 
 func (w *world) Between(context.Context, string, netip.Addr, netip.Addr) (map[string]uint64, error) {
@@ -376,6 +378,17 @@ func TestOwnType(t *testing.T) {
 	w.silent[netip.MustParseAddr("10.240.0.4")] = true
 	if r := w.ask("shop-web.internal", 8080, "tcp"); !strings.Contains(r.Sentence, "at 1 of its 2 addresses only: 10.240.0.4 does not answer") {
 		t.Error(r.Sentence)
+	}
+}
+
+// A rule may stand for more than the switch takes.
+func TestAPolicyThatMayNotBeWhole(t *testing.T) {
+	w := newWorld(t)
+	w.drops, w.rule, w.warning = map[string]uint64{}, "*:* -> billing:api 3000/tcp", "it is too large"
+	r := w.ask("api.billing.internal", 3000, "tcp")
+	want := Step{"policy", Warning, "the rule *:* -> billing:api 3000/tcp allows it, but it is too large"}
+	if !r.Works || !slices.Contains(r.Steps, want) {
+		t.Errorf("works: %v, steps %+v", r.Works, r.Steps)
 	}
 }
 

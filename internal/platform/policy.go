@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,26 @@ type Policy struct {
 	// Rules are the exceptions to a Mode that lets nothing pass. They are
 	// kept, and can be prepared, in every mode.
 	Rules []Rule
+	// Pairs is how many pairs of process types the rules stand for while that
+	// is more than the network takes, else 0: see Warning.
+	Pairs int
+}
+
+// MaxPairs is how many pairs of process types the rules of a project may stand
+// for in the network: its tables have room for many times as many, which all
+// projects share, and nobody's policy may take the room of the others.
+const MaxPairs = 8192
+
+// PairsAdvice is what to do about too many pairs.
+const PairsAdvice = "name apps and types where a rule says *, or write * for both of an end"
+
+// Warning says in one sentence what the network does not do of the policy; ""
+// when it does all.
+func (p Policy) Warning() string {
+	if p.Pairs == 0 {
+		return ""
+	}
+	return fmt.Sprintf("the rules stand for %d pairs of process types, and the network takes %d: they do not count for the process types that came last; %s", p.Pairs, MaxPairs, PairsAdvice)
 }
 
 // PolicyMode says what happens to a connection that no rule allows.

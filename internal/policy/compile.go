@@ -9,16 +9,12 @@ import (
 	"github.com/atollhq/atoll/internal/store"
 )
 
-// maxEntries is how many entries the rules of one project may take in the
-// switch, which has room for 65536 in all: nobody's policy may take the room of
-// the others.
-const maxEntries = 1024
-
 // compile turns the table into what the switch holds. Open networks are left
-// out: that is how the switch knows them. cut are the projects whose rules
-// stand for more than maxEntries, because apps came after the rules; their
-// last entries are left out, so that less passes, not more.
-func compile(t store.PolicyTable) (policies []privnet.Policy, cut []string) {
+// out: that is how the switch knows them. pairs is how many pairs of process
+// types the rules of a project stand for, by its id, where that is more than
+// platform.MaxPairs, because apps came after the rules.
+func compile(t store.PolicyTable) (policies []privnet.Policy, pairs map[string]int) {
+	pairs = map[string]int{}
 	for _, project := range t.Projects {
 		p := t.Policies[project.ID]
 		mode, ok := modes[p.Mode]
@@ -26,18 +22,13 @@ func compile(t store.PolicyTable) (policies []privnet.Policy, cut []string) {
 			continue
 		}
 		groups := groupsOf(t, project.ID)
-		var rules []privnet.Rule
-		for _, r := range p.Rules {
-			rules = append(rules, expand(r, groups)...)
-		}
-		slices.SortFunc(rules, order)
-		rules = slices.Compact(rules)
-		if len(rules) > maxEntries {
-			rules, cut = rules[:maxEntries], append(cut, project.ID)
+		rules, cut := entries(p.Rules, groups)
+		if cut {
+			pairs[project.ID] = pairsOf(p.Rules, groups)
 		}
 		policies = append(policies, privnet.Policy{Network: project.Network.Key, Mode: mode, Rules: rules})
 	}
-	return policies, cut
+	return policies, pairs
 }
 
 // Private
@@ -53,17 +44,85 @@ func groupsOf(t store.PolicyTable, projectID string) (groups []store.Group) {
 	return groups
 }
 
-// expand turns a rule into entries of the switch, one for each pair of
-// groups. An end that is every type of every app is one "any".
-func expand(r platform.Rule, groups []store.Group) (rules []privnet.Rule) {
-	for _, from := range keys(r.From, groups) {
-		for _, to := range keys(r.To, groups) {
-			rules = append(rules, privnet.Rule{From: from, To: to, Protocol: uint8(r.Service.Protocol), Port: r.Service.Port})
-		}
+// pairsOf counts what rules stand for. What two of them say counts twice.
+func pairsOf(rules []platform.Rule, groups []store.Group) (pairs int) {
+	for _, r := range rules {
+		pairs += len(keys(r.From, groups)) * len(keys(r.To, groups))
 	}
-	return rules
+	return pairs
 }
 
+// entries turns rules into entries of the switch, one for each pair of groups.
+// An end that is every type of every app is one "any". There are no more than
+// platform.MaxPairs: what is cut is what concerns the groups that came last, so
+// that less passes, not more, and a new app takes nothing from those before it.
+func entries(rules []platform.Rule, groups []store.Group) (entries []privnet.Rule, cut bool) {
+	spreads := make([]*spread, len(rules))
+	for i, r := range rules {
+		spreads[i] = &spread{service: r.Service, from: keys(r.From, groups), to: keys(r.To, groups)}
+	}
+	have := map[privnet.Rule]bool{}
+	add := func(r privnet.Rule) bool {
+		if !have[r] && len(have) == platform.MaxPairs {
+			return false
+		}
+		have[r] = true
+		return true
+	}
+	for i := -1; i < len(groups) && !cut; i++ {
+		key := uint32(0) // "any" comes before all groups
+		if i >= 0 {
+			key = groups[i].Key
+		}
+		for _, s := range spreads {
+			if !s.reach(key, add) {
+				cut = true
+				break
+			}
+		}
+	}
+	for r := range have {
+		entries = append(entries, r)
+	}
+	slices.SortFunc(entries, order)
+	return entries, cut
+}
+
+// spread is a rule on its way from the oldest group to the newest.
+type spread struct {
+	service platform.Service
+	// from and to are the keys of both ends, rising; the first fromDone and
+	// toDone were reached.
+	from, to         []uint32
+	fromDone, toDone int
+}
+
+// reach adds the pairs of a group with itself and those before it, until add
+// refuses one. Groups come in the order of their keys.
+func (s *spread) reach(key uint32, add func(privnet.Rule) bool) bool {
+	entry := func(from, to uint32) bool {
+		return add(privnet.Rule{From: from, To: to, Protocol: uint8(s.service.Protocol), Port: s.service.Port})
+	}
+	if s.fromDone < len(s.from) && s.from[s.fromDone] == key {
+		s.fromDone++
+		for _, to := range s.to[:s.toDone] {
+			if !entry(key, to) {
+				return false
+			}
+		}
+	}
+	if s.toDone < len(s.to) && s.to[s.toDone] == key {
+		s.toDone++
+		for _, from := range s.from[:s.fromDone] {
+			if !entry(from, key) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// keys returns the keys of an end's groups, rising as the groups do.
 func keys(p platform.Party, groups []store.Group) (keys []uint32) {
 	if p.AppID == "" && p.Type == "" {
 		return []uint32{0}

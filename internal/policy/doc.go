@@ -13,6 +13,9 @@
 //     by itself when it is set again ([privnet.Switch.Set]).
 //   - Rules with * hold for process types and apps that come later, from
 //     their first packet: Group tells the switch before it returns a new key.
+//   - No project takes more than platform.MaxPairs entries of the switch. Of a
+//     policy that outgrew that, what concerns the groups that came last is left
+//     out, and the policy and an event say so.
 //
 // It imports platform, store, and of privnet the types of a policy. It never
 // decides about a packet itself.

@@ -155,11 +155,8 @@ func (s *Service) apply(ctx context.Context) error {
 		for _, g := range table.Groups {
 			s.groups.Store(g.Key, g)
 		}
-		policies, cut := compile(table)
-		for _, projectID := range cut {
-			s.Log.Error("The rules of a project stand for more pairs of process types than the switch takes; the last are left out",
-				"project", projectID, "limit", maxEntries)
-		}
+		policies, pairs := compile(table)
+		s.tell(ctx, table, pairs)
 		err = s.Switch.SetPolicies(ctx, policies)
 	}
 	if err == nil {
@@ -173,6 +170,24 @@ func (s *Service) apply(ctx context.Context) error {
 	return platform.Unavailable("the policy is saved, but the network does not obey it yet: %v; it is tried again every %s, the server's log says how it goes", err, s.Retry)
 }
 
+// tell notes which policies do not fit, where that is news. It is told to
+// users by their policy and by an event; should that fail, the next change
+// tries again.
+func (s *Service) tell(ctx context.Context, table store.PolicyTable, pairs map[string]int) {
+	for _, project := range table.Projects {
+		now := pairs[project.ID]
+		if now == table.Policies[project.ID].Pairs {
+			continue
+		}
+		if err := s.Store.NotePolicyPairs(ctx, project.ID, now); err != nil {
+			s.Log.Error("Cannot note how large a policy is", "project", project.ID, "error", err)
+		}
+		if now > 0 {
+			s.Log.Warn("A policy is larger than the switch takes", "project", project.ID, "pairs", now, "limit", platform.MaxPairs)
+		}
+	}
+}
+
 // checkSize refuses a rule that would make the policy too large for the
 // switch.
 func (s *Service) checkSize(ctx context.Context, user platform.User, projectID string, r platform.Rule) error {
@@ -184,13 +199,9 @@ func (s *Service) checkSize(ctx context.Context, user platform.User, projectID s
 	if err != nil {
 		return err
 	}
-	groups := groupsOf(table, projectID)
-	total := len(expand(r, groups))
-	for _, other := range table.Policies[projectID].Rules {
-		total += len(expand(other, groups))
-	}
-	if total > maxEntries {
-		return platform.Conflict("with this rule the policy would stand for %d pairs of process types, and %d is the limit: name apps and types where you wrote *, or write * for both of an end", total, maxEntries)
+	total := pairsOf(append(table.Policies[projectID].Rules, r), groupsOf(table, projectID))
+	if total > platform.MaxPairs {
+		return platform.Conflict("with this rule the policy would stand for %d pairs of process types, and %d is the limit: %s", total, platform.MaxPairs, platform.PairsAdvice)
 	}
 	return nil
 }

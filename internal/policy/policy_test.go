@@ -242,25 +242,119 @@ func TestOthersCannotChangeAPolicy(t *testing.T) {
 
 func TestNobodysPolicyTakesTheRoomOfTheOthers(t *testing.T) {
 	s := newShop(t)
-	for i := range 70 {
-		s.group(s.web, fmt.Sprintf("a%d", i))
-		s.group(s.list, fmt.Sprintf("b%d", i))
+	for i := range 91 {
+		s.storedGroup(s.web, fmt.Sprintf("a%d", i))
+		s.storedGroup(s.list, fmt.Sprintf("b%d", i))
 	}
 	s.mode(platform.PolicyDeny)
 	_, err := s.allow("shop-web:* -> catalog:* 80")
-	if platform.CodeOf(err) != platform.CodeConflict || !strings.Contains(err.Error(), "4900 pairs") {
+	if platform.CodeOf(err) != platform.CodeConflict || !strings.Contains(err.Error(), "8281 pairs of process types, and 8192 is the limit: name apps") {
 		t.Errorf("error is %v", err)
 	}
 	s.wantRules(privnet.ModeEnforce)
 	if _, err := s.allow("* -> catalog:* 80"); err != nil {
 		t.Error(err)
 	}
-	// What outgrows the limit later is cut: less passes, not more.
-	if _, err := s.Store.AddRule(t.Context(), s.user, s.project.ID, mustParse(t, "shop-web:* -> catalog:* 80")); err != nil {
+}
+
+// storedGroup makes a group that the switch is not told of yet.
+func (s *shop) storedGroup(app platform.App, kind string) {
+	s.t.Helper()
+	if _, _, err := s.Store.EnsureGroup(s.t.Context(), app.ID, kind); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// What outgrows the limit after its rule was added is cut: less passes, not
+// more, nothing that passed before stops, and it is told.
+func TestAPolicyThatOutgrowsTheSwitchIsToldOf(t *testing.T) {
+	s := newShop(t)
+	s.mode(platform.PolicyDeny)
+	if _, err := s.allow("shop-web:* -> catalog:* 80"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Apply(t.Context()); err != nil || len(s.sw.last()[0].Rules) != maxEntries {
-		t.Errorf("%d entries, %v", len(s.sw.last()[0].Rules), err)
+	for i := range 90 {
+		s.storedGroup(s.web, fmt.Sprintf("a%d", i))
+		s.storedGroup(s.list, fmt.Sprintf("b%d", i))
+	}
+	apply := func() (entries map[privnet.Rule]bool, p platform.Policy) {
+		t.Helper()
+		if err := s.Apply(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		entries = map[privnet.Rule]bool{}
+		for _, r := range s.sw.last()[0].Rules {
+			entries[r] = true
+		}
+		p, err := s.Policy(t.Context(), s.project.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return entries, p
+	}
+	events := func() (types []string) {
+		t.Helper()
+		all, _, err := s.Store.UserEvents(t.Context(), s.user.ID, store.Page{Number: 1, PerPage: 100})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range all {
+			if e.Type == store.EventPolicyTooLarge || e.Type == store.EventPolicyFits {
+				types = append(types, e.Type)
+			}
+		}
+		return types
+	}
+	before, p := apply()
+	if len(before) != 8100 || p.Warning() != "" {
+		t.Fatalf("%d entries, warning %q", len(before), p.Warning())
+	}
+	s.group(s.list, "last")
+	s.group(s.web, "newest")
+	for range 2 { // told once
+		after, p := apply()
+		if len(after) != platform.MaxPairs || !strings.Contains(p.Warning(), "stand for 8281 pairs of process types, and the network takes 8192") {
+			t.Errorf("%d entries, warning %q", len(after), p.Warning())
+		}
+		for r := range before {
+			if !after[r] {
+				t.Fatalf("%+v passed before", r)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{store.EventPolicyTooLarge}, events()); diff != "" {
+		t.Error(diff)
+	}
+	// In mode open there is nothing to cut, and in the next one there is again.
+	s.mode(platform.PolicyOpen)
+	if p, err := s.Policy(t.Context(), s.project.ID); err != nil || p.Warning() != "" {
+		t.Errorf("open: %q, %v", p.Warning(), err)
+	}
+	s.mode(platform.PolicyDryRun)
+	if diff := cmp.Diff([]string{store.EventPolicyTooLarge, store.EventPolicyFits, store.EventPolicyTooLarge}, events()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Two rules may stand for the same pair.
+func TestTheSamePairTwiceTakesNoRoom(t *testing.T) {
+	s := newShop(t)
+	s.mode(platform.PolicyDeny)
+	for _, text := range []string{"shop-web:* -> catalog:* 80", "*:a0 -> catalog:* 80", "shop-web:* -> *:b0 80"} {
+		if _, err := s.allow(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 90 {
+		s.storedGroup(s.web, fmt.Sprintf("a%d", i))
+		s.storedGroup(s.list, fmt.Sprintf("b%d", i))
+	}
+	if err := s.Apply(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.Policy(t.Context(), s.project.ID)
+	if err != nil || p.Warning() != "" || len(s.sw.last()[0].Rules) != 8100 {
+		t.Errorf("%d entries, warning %q, %v", len(s.sw.last()[0].Rules), p.Warning(), err)
 	}
 }
 

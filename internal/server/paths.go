@@ -17,10 +17,10 @@ type pathPolicies struct {
 }
 
 // Decide says whether a connection passes.
-func (p pathPolicies) Decide(ctx context.Context, from, to platform.Instance, protocol string, port uint16) (passes bool, rule string, err error) {
+func (p pathPolicies) Decide(ctx context.Context, from, to platform.Instance, protocol string, port uint16) (passes bool, rule, warning string, err error) {
 	policy, err := p.policies.Policy(ctx, from.ProjectID)
 	if err != nil {
-		return false, "", err
+		return false, "", "", err
 	}
 	service := platform.Service{Protocol: platform.TCP, Port: port}
 	if protocol == "udp" {
@@ -30,7 +30,7 @@ func (p pathPolicies) Decide(ctx context.Context, from, to platform.Instance, pr
 	if by != nil && policy.Mode != platform.PolicyOpen {
 		rule = by.String()
 	}
-	return verdict != platform.Denied, rule, nil
+	return verdict != platform.Denied, rule, policy.Warning(), nil
 }
 
 func party(i platform.Instance) platform.Party {

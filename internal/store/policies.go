@@ -40,6 +40,43 @@ func (s *Store) SetPolicyMode(ctx context.Context, user platform.User, projectID
 	})
 }
 
+// The events that tell whether the network takes a whole policy.
+const (
+	EventPolicyTooLarge = "policy_too_large"
+	EventPolicyFits     = "policy_fits_again"
+)
+
+// NotePolicyPairs records how many pairs of process types the rules of a
+// project stand for while that is more than the network takes, else 0, with an
+// event when the one becomes the other. A project that is gone is no error.
+func (s *Store) NotePolicyPairs(ctx context.Context, projectID string, pairs int) error {
+	return s.write(ctx, func(tx *sql.Tx) error {
+		var old int
+		p, err := scanProject(tx.QueryRowContext(ctx, selectProject+" WHERE p.id = ?", projectID))
+		if err == nil {
+			err = tx.QueryRowContext(ctx, "SELECT policy_pairs FROM projects WHERE id = ?", projectID).Scan(&old)
+		}
+		if errors.Is(err, sql.ErrNoRows) || err == nil && old == pairs {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("cannot find project %s: %w", projectID, err)
+		}
+		if _, err := tx.ExecContext(ctx, "UPDATE projects SET policy_pairs = ? WHERE id = ?", pairs, projectID); err != nil {
+			return fmt.Errorf("cannot note the size of a policy: %w", err)
+		}
+		if old != 0 && pairs != 0 {
+			return nil
+		}
+		owner, data := platform.User{ID: p.OwnerID}, map[string]any{"limit": platform.MaxPairs}
+		if pairs == 0 {
+			return s.insertEvent(ctx, tx, projectEvent(EventPolicyFits, owner, p, data))
+		}
+		data["pairs"], data["warning"] = pairs, platform.Policy{Pairs: pairs}.Warning()
+		return s.insertEvent(ctx, tx, projectEvent(EventPolicyTooLarge, owner, p, data))
+	})
+}
+
 // AddRule adds a rule to the policy of a user's project and returns it as it
 // is stored. Its apps are found by name or id among those of the project.
 func (s *Store) AddRule(ctx context.Context, user platform.User, projectID string, r platform.Rule) (platform.Rule, error) {
@@ -117,7 +154,7 @@ func scanRule(row scanner) (r platform.Rule, err error) {
 }
 
 func policy(ctx context.Context, q querier, projectID string) (p platform.Policy, err error) {
-	err = q.QueryRowContext(ctx, "SELECT policy_mode FROM projects WHERE id = ?", projectID).Scan(&p.Mode)
+	err = q.QueryRowContext(ctx, "SELECT policy_mode, policy_pairs FROM projects WHERE id = ?", projectID).Scan(&p.Mode, &p.Pairs)
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, platform.NotFound("project", "no such project; list yours to see the ids")
 	}

@@ -12,6 +12,7 @@ import (
 // network is what the server knows of a project's private network.
 type network struct {
 	mode     string
+	warning  string
 	rules    []Object
 	refusals []Object
 	flows    []Object
@@ -45,6 +46,13 @@ func (s *Server) AddFlow(from, to Object, protocol string, port, packets int, ve
 	for ch := range n.streams {
 		ch <- flow
 	}
+}
+
+// WarnOfPolicy sets what the policy of the default project is warned of.
+func (s *Server) WarnOfPolicy(warning string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.network(s.projects[0]["id"].(string)).warning = warning
 }
 
 // AddRefusal puts what the policy of the default project refuses: the rule that
@@ -156,7 +164,7 @@ func (s *Server) trafficRoutes() {
 }
 
 func (n *network) policy() Object {
-	return Object{"policy": Object{"mode": n.mode, "rules": n.rules}}
+	return Object{"policy": Object{"mode": n.mode, "rules": n.rules, "warning": n.warning}}
 }
 
 func party(text string) Object {
