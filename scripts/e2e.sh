@@ -7,13 +7,11 @@ cd "$(dirname "$0")/.."
 # What is tested is what is here, not what was built last.
 [[ -n ${ATOLL_BIN:-} ]] || make --no-print-directory -s build
 
-ATOLL_REPORT=$(mktemp)
-export ATOLL_REPORT
-trap 'rm -f "$ATOLL_REPORT"' EXIT
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export ATOLL_REPORT=$work/report
+touch "$ATOLL_REPORT"
+go build -o "$work/summary" ./e2e/summary
 
-code=0
 # One suite after the other: each has a machine of its own.
-go test -count=1 -p 1 -timeout "${E2E_TIMEOUT:-25m}" "$@" || code=$?
-echo
-go run ./e2e/summary "$ATOLL_REPORT"
-exit "$code"
+go test -json -count=1 -p 1 -timeout "${E2E_TIMEOUT:-25m}" "$@" | "$work/summary" "$ATOLL_REPORT"

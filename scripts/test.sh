@@ -7,6 +7,6 @@ cd "$(dirname "$0")/.."
 
 bin/atoll-lab clean
 
-mapfile -t packages < <(go list ./... | grep -v -e '/e2e' -e '/bench/')
+mapfile -t packages < <(go list ./... | grep -vE '/e2e(/attack|/chaos|/repair)?$')
 go test -race -timeout 12m "${packages[@]}"
 scripts/e2e.sh ./e2e

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -16,6 +17,7 @@ type Row struct {
 	Figure string `json:"figure"`
 	// Outcome is "ok", "FAILED" or "skipped".
 	Outcome string `json:"outcome"`
+	Suite   string `json:"suite"` // the folder's name
 	Test    string `json:"test"`
 }
 
@@ -24,7 +26,8 @@ type Row struct {
 const ReportFile = "ATOLL_REPORT"
 
 // Report adds a line to the summary table when the test ends, with the test's
-// outcome. Format and args make the figure.
+// outcome. Format and args make the figure. A test that ends before it reports
+// has a line by e2e/summary, without a figure.
 func Report(t testing.TB, promise, format string, args ...any) {
 	t.Helper()
 	figure := fmt.Sprintf(format, args...)
@@ -33,8 +36,12 @@ func Report(t testing.TB, promise, format string, args ...any) {
 	if path == "" {
 		return
 	}
+	suite, err := os.Getwd() // go test starts a suite in its folder
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		row := Row{Promise: promise, Figure: figure, Outcome: outcome(t), Test: t.Name()}
+		row := Row{Promise: promise, Figure: figure, Outcome: outcome(t), Suite: filepath.Base(suite), Test: t.Name()}
 		if err := appendRow(path, row); err != nil {
 			t.Errorf("cannot write the report: %v", err)
 		}

@@ -1,5 +1,7 @@
-// Command summary prints the table of what end-to-end suites found, from the
-// rows that they wrote to the files given as arguments.
+// Command summary prints the table of what end-to-end suites found: it reads
+// what `go test -json` tells, and then the rows that the suites wrote to the
+// file given as its argument. A test that ended before it could write one has a
+// row too, so that nothing that failed or was skipped is missing.
 package main
 
 import (
@@ -9,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"slices"
 	"text/tabwriter"
 
@@ -16,19 +19,25 @@ import (
 )
 
 func main() {
-	var rows []rig.Row
-	for _, path := range os.Args[1:] {
-		more, err := read(path)
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "summary: %v\n", err)
-			os.Exit(1)
-		}
-		rows = append(rows, more...)
-	}
-	if err := write(os.Stdout, rows); err != nil {
+	// Ctrl-C is for the tests; they need somebody who reads until they are done.
+	signal.Ignore(os.Interrupt)
+	if err := run(os.Args[1], os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintf(os.Stderr, "summary: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+func run(report string, events io.Reader, out io.Writer) error {
+	told, err := listen(events, out)
+	if err != nil {
+		return err
+	}
+	rows, err := read(report)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(out)
+	return write(out, told.complete(rows))
 }
 
 func read(path string) (rows []rig.Row, err error) {
@@ -52,16 +61,19 @@ func write(out io.Writer, rows []rig.Row) error {
 	slices.SortStableFunc(rows, func(a, b rig.Row) int { return cmp.Compare(a.Promise, b.Promise) })
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(table, "PROMISE\tOUTCOME\tFOUND")
-	failed := 0
+	bad, unseen := 0, 0
 	for _, row := range rows {
 		fmt.Fprintf(table, "%s\t%s\t%s\n", row.Promise, row.Outcome, row.Figure)
-		if row.Outcome == "FAILED" {
-			failed++
+		switch row.Outcome {
+		case failed:
+			bad++
+		case skipped:
+			unseen++
 		}
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "%d promises looked at, %d failed\n", len(rows), failed)
+	_, err := fmt.Fprintf(out, "%d promises looked at, %d failed, %d skipped\n", len(rows)-unseen, bad, unseen)
 	return err
 }
