@@ -64,19 +64,18 @@ func TestKernelFeaturesAreTried(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to mount in a namespace of its own")
 	}
-	before, err := os.ReadFile("/proc/self/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
 	if _, err := Overlay().Run(t.Context()); err != nil {
 		t.Error(err)
 	}
-	after, err := os.ReadFile("/proc/self/mounts")
+	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(before) != string(after) {
-		t.Errorf("the mounts of the machine are changed:\n%s", after)
+	// Of the check's own only: tests of other packages mount at the same time.
+	for line := range strings.Lines(string(mounts)) {
+		if strings.HasPrefix(line, "atoll-doctor ") {
+			t.Errorf("the machine has a mount of the check: %s", line)
+		}
 	}
 	if _, err := Cgroups().Run(t.Context()); err != nil {
 		t.Error(err)
