@@ -204,9 +204,12 @@ func (d *drain) twin(t *testing.T) {
 	d.awaitRestart(t, victim)
 	all := d.load.begin(t, "between phases")
 	report(t, all)
+	failed := 0
 	for _, f := range all {
-		if len(f.Failures) == 0 {
-			t.Errorf("no request of %s failed although a container stopped without a drain: the test notices nothing", f.Client)
-		}
+		failed += len(f.Failures)
+	}
+	// Of both: the one that sends less may just have turned to the others.
+	if failed == 0 {
+		t.Error("no request failed although a container stopped without a drain: the test notices nothing")
 	}
 }
