@@ -81,7 +81,13 @@ func (c Container) Environment(t testing.TB) map[string]string {
 // Run runs a program of the container's file system in its namespaces.
 func (c Container) Run(t testing.TB, program string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	return c.RunWithin(t, 30*time.Second, program, args...)
+}
+
+// RunWithin is Run for a program that may take longer.
+func (c Container) RunWithin(t testing.TB, limit time.Duration, program string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	cmd := c.Command(ctx, t, program, args...)
 	var stdout, stderr bytes.Buffer
