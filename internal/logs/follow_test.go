@@ -102,7 +102,7 @@ func settle(t *testing.T, w *Writer, lines chan string) {
 			for { // the marks that were on their way
 				select {
 				case <-lines:
-				case <-time.After(3 * pollTime):
+				case <-time.After(10 * pollTime):
 					return
 				}
 			}

@@ -139,7 +139,7 @@ func TestAnswerThatBreaksOffIsCutForTheClientToo(t *testing.T) {
 }
 
 func TestTimeouts(t *testing.T) {
-	short := func(c *Config) { c.Limits.FirstByte, c.Limits.Idle = 100*time.Millisecond, 100*time.Millisecond }
+	short := func(c *Config) { c.Limits.FirstByte, c.Limits.Idle = 500*time.Millisecond, 500*time.Millisecond }
 	release := make(chan struct{})
 	defer close(release)
 
