@@ -115,7 +115,7 @@ func (c *filled) idles() int { return c.members - 1 }
 func (c *filled) fill(t *testing.T) {
 	t.Helper()
 	const step = 250
-	usual := c.startOther(t)
+	usual := c.usualStart(t)
 	began := time.Now()
 	for n := 0; n < c.idles(); {
 		n = min(n+step, c.idles())
@@ -144,13 +144,7 @@ func (c *filled) await(t *testing.T, n int) {
 	var info struct{ Status string }
 	rig.Await(t, 5*time.Minute, fmt.Sprintf("%d members to be in service", n), func() error {
 		list := c.app.Ps(t)
-		up := 0
-		for _, x := range list {
-			if x.Atoll.InService {
-				up++
-			}
-		}
-		if len(list) != n || up != n {
+		if up := inService(list); len(list) != n || up != n {
 			time.Sleep(time.Second) // a look at so many is work
 			return fmt.Errorf("%d of %d are", up, len(list))
 		}
@@ -160,6 +154,15 @@ func (c *filled) await(t *testing.T, n int) {
 		}
 		return nil
 	})
+}
+
+func inService(list []rig.Container) (n int) {
+	for _, x := range list {
+		if x.Atoll.InService {
+			n++
+		}
+	}
+	return n
 }
 
 // memory tells what the platform takes for a container, beside what the
@@ -247,9 +250,11 @@ func (c *filled) warning(t *testing.T) {
 
 // leave ends all members, so that what follows has the machine for itself.
 func (c *filled) leave(t *testing.T) {
-	had := max(c.idles()-20, 1) // there is room for those of the other project
+	// With room for those of the other project. Where filling it failed, what
+	// there is now has to do: this is no time for starting more.
+	had := max(min(inService(c.app.Ps(t)), c.idles()-20), 1)
 	c.scale(t, had)
-	usual := c.startOther(t)
+	usual := c.usualStart(t)
 	began := time.Now()
 	c.app.Must(t, "scale", "idle:0", "--no-wait")
 	c.startMeanwhile(t, "drain", usual, 3)
@@ -280,9 +285,19 @@ func (c *filled) startMeanwhile(t *testing.T, what string, usual time.Duration, 
 	}
 	rig.Report(t, "capacity: a start while many "+what, "%v at most, with %d then; before, it took %v",
 		worst.Round(10*time.Millisecond), len(c.app.Ps(t)), usual.Round(10*time.Millisecond))
-	if worst > 5*usual {
+	// A start has other work than that to wait for: below the floor it is as
+	// usual, however fast that was.
+	if worst > max(5*usual, 10*time.Second) {
 		t.Errorf("a start while many %s took %v, and %v before", what, worst, usual)
 	}
+}
+
+// usualStart is the median time of three starts of another project.
+func (c *filled) usualStart(t *testing.T) time.Duration {
+	t.Helper()
+	took := []time.Duration{c.startOther(t), c.startOther(t), c.startOther(t)}
+	slices.Sort(took)
+	return took[1]
 }
 
 // startOther starts one more container of another project and says how long
