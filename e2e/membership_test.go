@@ -97,8 +97,9 @@ func watchName(t *testing.T, from rig.Container, server rig.App, label string) w
 	if line, err := r.ReadString('\n'); err != nil || line != "watching\n" {
 		t.Fatalf("it says %q (%v): %s", line, err, stderr.String())
 	}
+	first := victim.First(t) // a look at all processes, before the time counts
 	killed := time.Now()
-	if err := syscall.Kill(victim.First(t), syscall.SIGKILL); err != nil {
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	text, err := io.ReadAll(r)
