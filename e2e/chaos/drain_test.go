@@ -62,9 +62,9 @@ func newDrain(t *testing.T) *drain {
 	// answer for as long as it may.
 	client := m.App(t, project, "drain-client")
 	client.Must(t, "scale", "web:0")
-	client.Deploy(t, rig.Folder(t, map[string]string{"member": d.member, "Procfile": `eager: exec ./member load api.drain-server.internal 200 1s
-lazy: exec ./member load api.drain-server.internal 50 5s
-`}))
+	client.Deploy(t, rig.Folder(t, map[string]string{"member": d.member, "Procfile": fmt.Sprintf(`eager: exec ./member load api.drain-server.internal %d 1s
+lazy: exec ./member load api.drain-server.internal %d 5s
+`, rates["eager"], rates["lazy"])}))
 	client.Must(t, "scale", "eager:1:S", "lazy:1:S")
 	d.load = load{client.Container(t, "eager-1"), client.Container(t, "lazy-1")}
 	return d
@@ -149,7 +149,10 @@ func (d *drain) crash(t *testing.T) {
 	all := d.load.begin(t, "between phases")
 
 	failed, sent, lasted := 0, 0, time.Duration(0)
-	gone := all[0].gone(killed, victim.Atoll.PrivateIP)
+	gone, seen := all[0].gone(killed, victim.Atoll.PrivateIP)
+	if !seen {
+		t.Errorf("the name never lost %s, which crashed: %+v", victim.Atoll.PrivateIP, all[0].Names)
+	}
 	for _, f := range all {
 		failed, sent = failed+len(f.Failures), sent+f.Sent
 		for _, x := range f.Failures {
@@ -184,13 +187,13 @@ func (d *drain) awaitRestart(t *testing.T, before rig.Container) {
 }
 
 // gone is when the name was first seen without an address.
-func (f figures) gone(since time.Time, addr string) time.Time {
+func (f figures) gone(since time.Time, addr string) (at time.Time, seen bool) {
 	for _, s := range f.Names {
 		if s.At.After(since) && !slices.Contains(s.Addrs, netip.MustParseAddr(addr)) {
-			return s.Until
+			return s.Until, true
 		}
 	}
-	return f.Ended
+	return f.Ended, false
 }
 
 // twin shows that the load notices a container that stops without a drain.

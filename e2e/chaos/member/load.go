@@ -54,11 +54,11 @@ type loader struct {
 // became of them; the next phase is named by the query.
 func (l *loader) begin(w http.ResponseWriter, r *http.Request) {
 	l.mu.Lock()
-	ended := l.phase
+	ended, at := l.phase, time.Now()
 	l.phase = newPhase(r.URL.Query().Get("phase"))
 	l.mu.Unlock()
 	ended.requests.Wait()
-	if err := json.NewEncoder(w).Encode(ended.report(time.Now())); err != nil {
+	if err := json.NewEncoder(w).Encode(ended.report(at)); err != nil {
 		fmt.Println("cannot report:", err)
 	}
 }
