@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ func TestCron(t *testing.T) {
 	}
 	// Late enough for the deployment to be over before.
 	due := time.Now().UTC().Add(100 * time.Second).Truncate(time.Minute).Add(time.Minute)
-	cron(fmt.Sprintf(`{"jobs": [{"command": "%d %d * * * echo task as $CONTAINER; curl -sSf http://api.cron-service.internal:3000/ >/dev/null && echo api answers", "size": "S"}]}`,
+	cron(fmt.Sprintf(`{"jobs": [{"command": "%d %d * * * echo task as $CONTAINER; curl -sSf http://api.cron-service.internal:3000/ >/dev/null && echo api answers; sleep 20", "size": "S"}]}`,
 		due.Minute(), due.Hour()))
 	a.Deploy(t, dir)
 	a.Must(t, "scale", "api:1")
@@ -46,13 +47,29 @@ func TestCron(t *testing.T) {
 	if late < 0 {
 		t.Errorf("it ran %v before it was due", -late)
 	}
-	rig.Report(t, "members: scheduled tasks", "cron-1 reached a private neighbour by name within %v of its minute", late.Round(time.Second))
+	// While it sleeps: it has a name of its own, and is never in a service's.
+	list := a.Ps(t)
+	i := slices.IndexFunc(list, func(c rig.Container) bool { return c.Label == "cron-1" })
+	if i < 0 {
+		t.Fatalf("there is no container of the task: %+v", list)
+	}
+	task, web, api := list[i], a.Container(t, "web-1"), a.Container(t, "api-1")
+	const own = "1.cron.cron-service.internal."
+	web.WantAnswer(t, own, "A", "NOERROR", "5 A "+task.Atoll.PrivateIP)
+	web.WantAnswer(t, "cron.cron-service.internal.", "A", "NOERROR")
+	web.WantAnswer(t, "cron-service.internal.", "A", "NOERROR", "5 A "+web.Atoll.PrivateIP)
+	web.WantAnswer(t, "api.cron-service.internal.", "A", "NOERROR", "5 A "+api.Atoll.PrivateIP)
+	if names := a.Must(t, "names", "--json"); !strings.Contains(names, `"`+strings.TrimSuffix(own, ".")) {
+		t.Errorf("%s is not among the names: %s", own, names)
+	}
+	rig.Report(t, "members: scheduled tasks", "cron-1 reached a private neighbour by name within %v of its minute, had its own name and was in no service name", late.Round(time.Second))
 	rig.Await(t, time.Minute, "its container to be gone", func() error {
 		if list := a.Ps(t); len(list) != 2 {
 			return fmt.Errorf("there is %+v", list)
 		}
 		return nil
 	})
+	web.WantAnswer(t, own, "A", "NXDOMAIN")
 	if tasks := a.Must(t, "cron-tasks", "--json"); !strings.Contains(tasks, "last_execution_date") {
 		t.Errorf("after it ran, the tasks are %s", tasks)
 	}
