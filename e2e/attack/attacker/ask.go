@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -40,6 +41,11 @@ func answer(client *dns.Client, query *dns.Msg, server string) order.Answer {
 	a := order.Answer{Rcode: dns.RcodeToString[reply.Rcode]}
 	for _, record := range reply.Answer {
 		a.Records = append(a.Records, record.String())
+	}
+	for _, record := range slices.Concat(reply.Ns, reply.Extra) {
+		if record.Header().Rrtype != dns.TypeOPT {
+			a.Beside = append(a.Beside, record.String())
+		}
 	}
 	return a
 }

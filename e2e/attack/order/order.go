@@ -105,7 +105,9 @@ type Question struct {
 type Answer struct {
 	Rcode   string   `json:"rcode"` // "NOERROR", "NXDOMAIN", …; empty without an answer
 	Records []string `json:"records"`
-	Error   string   `json:"error"`
+	// Beside are those of the authority and the additional section.
+	Beside []string `json:"beside"`
+	Error  string   `json:"error"`
 }
 
 // Unix connects to Unix sockets by their paths, and to all abstract ones.
