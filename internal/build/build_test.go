@@ -20,6 +20,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/atollhq/atoll/internal/platform"
 )
 
 func write(t *testing.T, dir, name, text string) {
@@ -80,6 +82,35 @@ func TestProcessTypes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What bin/release of a buildpack prints is anybody's, as BUILDPACK_URL is.
+func FuzzRelease(f *testing.F) {
+	for _, seed := range []string{"default_process_types:\n  web: bin/server\n  worker: bin/work\n", "--- {}", "default_process_types: [web]", "default_process_types: {web: {a: b}}",
+		"a: &a [x, x]\ndefault_process_types: {web: *a}", "default_process_types: {Web: x, web: y}", "default_process_types: {postdeploy: x}", "default_process_types: {web: ' '}", "\t", ""} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		path := filepath.Join(t.TempDir(), "release.yml")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := plan{procfile: map[string]string{"clock": "bin/clock"}}.commands(path)
+		if err != nil {
+			if got != nil || err.Error() == "" {
+				t.Errorf("%v beside the error %q", got, err)
+			}
+			return
+		}
+		if got["clock"] != "bin/clock" {
+			t.Errorf("the Procfile does not win: %v", got)
+		}
+		for name, command := range got {
+			if platform.ValidateProcessType(name) != nil || name == platform.TypePostdeploy || strings.TrimSpace(command) == "" {
+				t.Errorf("%q became the process type %q: %q", text, name, command)
+			}
+		}
+	})
 }
 
 func TestAProcfileThatIsALinkIsNotFollowed(t *testing.T) {
