@@ -54,7 +54,7 @@ type filled struct {
 
 func newFilled(t *testing.T) *filled {
 	c := &filled{Machine: rig.Use(t), members: capacity}
-	roomForNeighbours(t)
+	roomForNeighbours(t, c.Machine)
 	if text := os.Getenv("ATOLL_MEMBERS"); text != "" {
 		var err error
 		if c.members, err = strconv.Atoi(text); err != nil {
@@ -83,28 +83,10 @@ func newFilled(t *testing.T) *filled {
 // roomForNeighbours does what the server does where it runs in the machine's
 // first network namespace, which the laboratory's is not: the kernel has one
 // table of neighbours for all.
-func roomForNeighbours(t *testing.T) {
+func roomForNeighbours(t *testing.T, m *rig.Machine) {
 	t.Helper()
-	for _, setting := range []struct {
-		file string
-		min  int
-	}{{"gc_thresh3", 65536}, {"gc_thresh2", 32768}, {"gc_thresh1", 8192}} {
-		path := "/proc/sys/net/ipv4/neigh/default/" + setting.file
-		before, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if now, err := strconv.Atoi(strings.TrimSpace(string(before))); err == nil && now >= setting.min {
-			continue
-		}
-		if err := os.WriteFile(path, []byte(strconv.Itoa(setting.min)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := os.WriteFile(path, before, 0o644); err != nil {
-				t.Error(err)
-			}
-		})
+	for file, min := range map[string]int{"gc_thresh3": 65536, "gc_thresh2": 32768, "gc_thresh1": 8192} {
+		m.RaiseSetting(t, "/proc/sys/net/ipv4/neigh/default/"+file, min)
 	}
 }
 

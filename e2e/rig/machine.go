@@ -1,7 +1,6 @@
 package rig
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -222,7 +220,7 @@ func (m *Machine) close() error {
 	}
 	errs = append(errs, m.Lab.Close())
 	if m.data != "" {
-		errs = append(errs, removeData(m.data))
+		errs = append(errs, restoreSettings(m.data), lab.RemoveFolder(m.data))
 	}
 	return errors.Join(errs...)
 }
@@ -231,7 +229,8 @@ func (m *Machine) close() error {
 // folder, which may be in memory.
 func dataOf(lab string) string { return "/var/lib/atoll-" + lab }
 
-// removeStaleData removes the data folders of labs that are not there any more.
+// removeStaleData removes the data folders of labs that are not there any more,
+// and puts back what their runs set on the machine.
 func removeStaleData() error {
 	folders, err := filepath.Glob(dataOf("e2e-*"))
 	if err != nil {
@@ -241,32 +240,11 @@ func removeStaleData() error {
 		if _, err := os.Stat(filepath.Join("/run/atoll-lab", strings.TrimPrefix(dir, dataOf("")))); !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := removeData(dir); err != nil {
+		if err := errors.Join(restoreSettings(dir), lab.RemoveFolder(dir)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// removeData removes a data folder and what is mounted below it.
-func removeData(dir string) error {
-	file, err := os.Open("/proc/self/mounts")
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	var below []string
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); len(fields) > 1 && strings.HasPrefix(fields[1], dir+"/") {
-			below = append(below, fields[1])
-		}
-	}
-	for _, point := range slices.Backward(below) {
-		if err := syscall.Unmount(point, syscall.MNT_DETACH); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EINVAL) {
-			return fmt.Errorf("cannot unmount %s: %w", point, err)
-		}
-	}
-	return os.RemoveAll(dir)
 }
 
 // PID is the server's process, 0 while there is none.

@@ -71,6 +71,16 @@ func mountsBelow(dir string) ([]mount, error) {
 	}), nil
 }
 
+// RemoveFolder removes a folder that is used with a lab but is not in its Dir,
+// which may be in memory, and unmounts first what is mounted below. Close the lab
+// before: its processes may still be writing there.
+func RemoveFolder(dir string) error {
+	if err := unmountBelow(dir); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
 // unmountBelow unmounts everything below dir, the last first. Where something
 // stays mounted it is an error, because the folder is about to be deleted.
 func unmountBelow(dir string) error {
