@@ -106,10 +106,12 @@ func TestPsShowsTheRoster(t *testing.T) {
 	if n := len(a.at("containers").([]any)); n != 2 {
 		t.Fatalf("%d containers: %s", n, a.text)
 	}
-	for key, want := range map[string]any{"id": "c2", "app_id": app.ID, "app": "some-app", "type": "web", "type_index": 1., "label": "web-1",
+	for key, want := range map[string]any{"id": "c2", "app_id": app.ID, "type": "web", "type_index": 1., "label": "web-1",
 		"state": "running", "command": "serve", "deleted_at": nil} {
 		a.want(want, "containers", 1, key)
 	}
+	a.want(app.ID, "containers", 1, "app", "id")
+	a.want("some-app", "containers", 1, "app", "name")
 	a.want("one-off-4", "containers", 0, "label")
 	a.want("exit code 1", "containers", 0, "atoll", "reason")
 	for i := range 2 { // clients crash on null

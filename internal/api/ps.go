@@ -13,7 +13,7 @@ import (
 type containerJSON struct {
 	ID        string         `json:"id"`
 	AppID     string         `json:"app_id"`
-	App       string         `json:"app"`
+	App       appRef         `json:"app"`
 	CreatedAt *time.Time     `json:"created_at"`
 	DeletedAt *time.Time     `json:"deleted_at"`
 	Type      string         `json:"type"`
@@ -23,6 +23,13 @@ type containerJSON struct {
 	Command   string         `json:"command"`
 	Size      sizeJSON       `json:"container_size"`
 	Atoll     containerExtra `json:"atoll"`
+}
+
+// appRef is what an answer about something else says of its app. It is an
+// object also where a name would do: clients decode an app there.
+type appRef struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
 }
 
 type containerExtra struct {
@@ -79,7 +86,7 @@ func (a *API) ps(q *request) (response, error) {
 
 func showContainer(app platform.App, i platform.Instance) containerJSON {
 	c := containerJSON{
-		ID: i.ID, AppID: app.ID, App: app.Name, CreatedAt: date(i.CreatedAt),
+		ID: i.ID, AppID: app.ID, App: appRef{ID: app.ID, Name: app.Name}, CreatedAt: date(i.CreatedAt),
 		Type: i.Type, TypeIndex: i.Number, Label: i.Label(), State: string(i.State), Command: i.Command, Size: showSize(i.Size),
 		Atoll: containerExtra{InService: i.InService(), Reason: i.Reason, Restarts: i.Restarts, RetryAt: date(i.RetryAt),
 			Version: i.Version, Node: i.Node, Listens: []listenerJSON{}},

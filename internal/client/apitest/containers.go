@@ -15,7 +15,7 @@ func (s *Server) containerRoutes() {
 			for n := 1; n <= p["amount"].(int) && a.object["status"] == "running"; n++ {
 				containers = append(containers, Object{"id": fmt.Sprintf("%s-%d", p["name"], n), "app_id": a.object["id"],
 					"created_at": Epoch, "deleted_at": nil, "command": p["command"], "type": p["name"], "type_index": n,
-					"label": fmt.Sprintf("%s-%d", p["name"], n), "state": "running", "app": a.object["name"],
+					"label": fmt.Sprintf("%s-%d", p["name"], n), "state": "running", "app": Object{"id": a.object["id"], "name": a.object["name"]},
 					"container_size": Object{"id": "1", "name": p["size"], "human_name": p["size"], "memory": 512 << 20},
 					"atoll":          Object{"private_ip": fmt.Sprintf("10.240.0.%d", n), "in_service": true, "listens": []Object{}}})
 			}
