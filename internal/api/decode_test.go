@@ -223,6 +223,13 @@ func TestClientsDecodeTheAnswersAboutContainers(t *testing.T) {
 		}
 	}
 
+	// Every value of it must be a number.
+	var wait map[string]int
+	s.send(call{method: "GET", path: attachPath + ps.Containers[0].ID + "/wait", basic: []string{"", s.adaJWT}}).into(&wait)
+	if wait["exit_code"] != 143 {
+		t.Errorf("a client sees the end as %v", wait)
+	}
+
 	var formation clientFormation
 	s.ask("GET", "/v1/apps/some-app/containers", "", 200).into(&formation)
 	s.control.deployed = true

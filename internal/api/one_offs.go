@@ -162,6 +162,11 @@ func (a *API) addFile(q *request) (response, error) {
 	}
 }
 
+// reasonHeader says why a one-off ended when that was not its own doing. It is
+// no key of the answer, because clients of the original API take each value
+// there for a number.
+const reasonHeader = "X-Atoll-Reason"
+
 // waitOneOff answers when a one-off has ended.
 func (a *API) waitOneOff(q *request) (response, error) {
 	o, err := q.oneOff()
@@ -174,7 +179,12 @@ func (a *API) waitOneOff(q *request) (response, error) {
 	if o.TimedOut {
 		return nil, &httpError{status: http.StatusRequestTimeout, message: o.Error}
 	}
-	return ok(object{"exit_code": o.ExitCode, "error": o.Error})
+	return func(w http.ResponseWriter, r *http.Request) {
+		if o.Error != "" {
+			w.Header().Set(reasonHeader, mime.QEncoding.Encode("utf-8", o.Error))
+		}
+		writeJSON(w, r, http.StatusOK, object{"exit_code": o.ExitCode})
+	}, nil
 }
 
 // Private

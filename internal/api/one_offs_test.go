@@ -91,7 +91,9 @@ func TestADetachedRunAnswersWithItsLabel(t *testing.T) {
 		t.Fatalf("wait answered %d %s", end.status, end.text)
 	}
 	end.want(143., "exit_code")
-	end.want("it was stopped by ada", "error")
+	if reason := end.header.Get("X-Atoll-Reason"); reason != "it was stopped by ada" {
+		t.Errorf("the reason is %q", reason)
+	}
 	s.ask("POST", "/v1/apps/some-app/containers/nothing/stop", "{}", 404).want("container", "resource")
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"mime"
 	"mime/multipart"
 	"net"
 	"net/http"
@@ -117,17 +118,21 @@ func (c *Client) Resize(ctx context.Context, attachURL string, width, height int
 // the reason of its end when that was not its own doing.
 func (c *Client) WaitOneOff(ctx context.Context, attachURL string) (exitCode int, reason string, err error) {
 	var answer struct {
-		ExitCode int    `json:"exit_code"`
-		Error    string `json:"error"`
+		ExitCode int `json:"exit_code"`
 	}
 	err = c.authorized(ctx, func(jwt string) error {
-		_, err := c.sendTo(ctx, http.MethodGet, attachURL+"/wait", "", nil, jwt, &answer)
+		header, err := c.sendTo(ctx, http.MethodGet, attachURL+"/wait", "", nil, jwt, &answer)
+		reason = header.Get("X-Atoll-Reason")
 		return err
 	})
 	if err != nil {
 		return 0, "", fmt.Errorf("cannot tell how the command ended: %w", err)
 	}
-	return answer.ExitCode, answer.Error, nil
+	// Headers are ASCII: other letters come encoded.
+	if decoded, err := new(mime.WordDecoder).DecodeHeader(reason); err == nil {
+		reason = decoded
+	}
+	return answer.ExitCode, reason, nil
 }
 
 // Connection is a raw pipe to the process of a one-off.
