@@ -17,5 +17,6 @@
 //   - Two runs of a scheduled task never overlap; a run is left out rather than
 //     begun too late.
 //   - Nothing runs past its deadline by more than the grace of a stop.
-//   - Uploaded files are gone when the container is.
+//   - Uploaded files are out of reach when the container is gone, and removed
+//     soon after. However many they are, or how deep, nobody waits for that.
 package oneoff

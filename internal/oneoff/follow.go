@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
+	"sync"
 	"time"
 
 	"github.com/atollhq/atoll/internal/platform"
@@ -37,11 +36,15 @@ func (s *Service) Recover(ctx context.Context) error {
 			l.cause = "the server that it was connected to was restarted"
 		}
 	}
-	return s.sweep()
+	s.sweep()
+	return nil
 }
 
 // Run follows the roster until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
+	var cleaning sync.WaitGroup
+	cleaning.Go(func() { s.clean(ctx) })
+	defer cleaning.Wait()
 	defer close(s.closed)
 	for {
 		rows, changed := s.Roster.Snapshot()
@@ -145,7 +148,7 @@ func (s *Service) finish(ctx context.Context, l *live, code int, reason string) 
 			s.Log.Error("Cannot write to the log of an app", "app", o.AppID, "error", err)
 		}
 	}
-	if err := errors.Join(s.Engine.Remove(ctx, o.ID), os.RemoveAll(s.uploads(o.ID))); err != nil {
+	if err := errors.Join(s.Engine.Remove(ctx, o.ID), s.discard(o.ID)); err != nil {
 		s.Log.Error("Cannot remove a one-off; the next start does", "container", o.Label(), "error", err)
 	}
 	close(l.done)
@@ -183,20 +186,4 @@ func (s *Service) enforce(ctx context.Context, now time.Time) time.Time {
 		}
 	}
 	return next
-}
-
-// sweep removes uploads of one-offs that are over.
-func (s *Service) sweep() error {
-	entries, err := os.ReadDir(s.Dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("cannot list uploaded files: %w", err)
-	}
-	for _, e := range entries {
-		if s.live[e.Name()] == nil {
-			if err := os.RemoveAll(s.uploads(e.Name())); err != nil {
-				return fmt.Errorf("cannot remove uploaded files: %w", err)
-			}
-		}
-	}
-	return nil
 }

@@ -52,6 +52,8 @@ type Service struct {
 	live   map[string]*live
 	woken  chan struct{} // a token when live changed
 	closed chan struct{} // closed when Run has returned
+	// littered has a token when there is something in the trash.
+	littered chan struct{}
 }
 
 // live is a one-off that waits or runs. What is not fixed is guarded by the
@@ -93,7 +95,11 @@ func New(cfg Config) (*Service, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o711); err != nil {
 		return nil, fmt.Errorf("cannot make the folder of uploaded files: %w", err)
 	}
-	return &Service{Config: cfg, live: map[string]*live{}, woken: make(chan struct{}, 1), closed: make(chan struct{})}, nil
+	s := &Service{Config: cfg, live: map[string]*live{}, woken: make(chan struct{}, 1), closed: make(chan struct{}), littered: make(chan struct{}, 1)}
+	if err := os.MkdirAll(s.trash(), 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make the folder of files to remove: %w", err)
+	}
+	return s, nil
 }
 
 // Start records a one-off that a user asks for (Command, Size, Env, Detached
@@ -224,7 +230,7 @@ func (s *Service) EndAll(ctx context.Context, appID string) error {
 	}
 	s.mu.Unlock()
 	for _, l := range gone {
-		errs = append(errs, s.Engine.Remove(ctx, l.id), os.RemoveAll(s.uploads(l.id)))
+		errs = append(errs, s.Engine.Remove(ctx, l.id), s.discard(l.id))
 		close(l.done)
 	}
 	return errors.Join(errs...)
