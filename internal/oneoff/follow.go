@@ -53,6 +53,7 @@ func (s *Service) Run(ctx context.Context) error {
 				s.see(ctx, row)
 			}
 		}
+		s.finishAgain(ctx)
 		timer := time.NewTimer(time.Until(s.enforce(ctx, time.Now())))
 		select {
 		case <-changed:
@@ -107,21 +108,32 @@ func (s *Service) running(ctx context.Context, l *live) {
 	l.started = true
 }
 
-// finish records the end of a one-off, and then has what is left of it
-// removed. Of several callers one does it.
+// finish ends a one-off, and logs it when that cannot be recorded.
 func (s *Service) finish(ctx context.Context, l *live, code int, reason string) {
+	if err := s.end(ctx, l, code, reason); err != nil {
+		s.Log.Error("Cannot end a one-off; trying again", "container", s.snapshot(l).Label(), "error", err)
+	}
+}
+
+// end records the end of a one-off, and then has what is left of it removed.
+// Of several callers one does it. After an error Run tries again.
+func (s *Service) end(ctx context.Context, l *live, code int, reason string) error {
 	s.mu.Lock()
-	if l.ending {
+	if l.recording {
 		s.mu.Unlock()
-		return
+		return nil
 	}
-	l.ending = true
+	l.recording = true
+	if l.end == nil {
+		if l.cause != "" {
+			reason = l.cause
+		}
+		l.end = &ending{code: code, reason: reason, at: time.Now()}
+	}
 	o := l.record
-	if l.cause != "" {
-		reason = l.cause
-	}
+	code, reason = l.end.code, l.end.reason
+	o.State, o.ExitCode, o.Error, o.FinishedAt = platform.OneOffEnded, code, reason, l.end.at
 	s.mu.Unlock()
-	o.State, o.ExitCode, o.Error, o.FinishedAt = platform.OneOffEnded, code, reason, time.Now()
 	ch := &store.Change{OneOff: &o}
 	if op, err := s.Store.Operation(ctx, o.AppID, o.OperationID); err == nil && op.Status == platform.OperationRunning {
 		op.Status = platform.OperationDone
@@ -132,12 +144,11 @@ func (s *Service) finish(ctx context.Context, l *live, code int, reason string) 
 	}
 	err := s.Store.Commit(ctx, o.AppID, ch)
 	if err != nil && platform.CodeOf(err) != platform.CodeNotFound {
-		s.Log.Error("Cannot record the end of a one-off; trying again", "container", o.Label(), "error", err)
 		s.mu.Lock()
-		l.ending = false
+		l.recording = false
 		s.mu.Unlock()
 		time.AfterFunc(time.Second, s.wake)
-		return
+		return fmt.Errorf("cannot record the end of %s: %w", o.Label(), err)
 	}
 	s.mu.Lock()
 	l.record = o
@@ -152,6 +163,22 @@ func (s *Service) finish(ctx context.Context, l *live, code int, reason string) 
 		s.Log.Error("Cannot remove a one-off; the next start does", "container", o.Label(), "error", err)
 	}
 	close(l.done)
+	return nil
+}
+
+// finishAgain records what could not be recorded before.
+func (s *Service) finishAgain(ctx context.Context) {
+	var left []*live
+	s.mu.Lock()
+	for _, l := range s.live {
+		if l.end != nil {
+			left = append(left, l)
+		}
+	}
+	s.mu.Unlock()
+	for _, l := range left {
+		s.finish(ctx, l, l.end.code, l.end.reason)
+	}
 }
 
 // enforce stops what is past its deadline and says when to look again.
@@ -161,7 +188,7 @@ func (s *Service) enforce(ctx context.Context, now time.Time) time.Time {
 	s.mu.Lock()
 	for _, l := range s.live {
 		switch {
-		case l.record.Deadline.IsZero() || l.cause != "":
+		case l.record.Deadline.IsZero() || l.cause != "" || l.end != nil:
 		case now.Before(l.record.Deadline):
 			if l.record.Deadline.Before(next) {
 				next = l.record.Deadline

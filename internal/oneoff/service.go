@@ -67,11 +67,21 @@ type live struct {
 	uploads  int
 	// cause is why it is being stopped, "" when it is not.
 	cause string
-	// ending: its end is being recorded, by one goroutine.
-	ending bool
-	done   chan struct{} // closed when the end is recorded
+	// end is how it ended, nil while it goes on. It is kept until it is in the
+	// store: what was told once need not be told again.
+	end *ending
+	// recording: its end is being recorded, by one goroutine.
+	recording bool
+	done      chan struct{} // closed when the end is recorded
 	// started: the operation that starts it is done. Only Run uses it.
 	started bool
+}
+
+// ending is how a one-off ended.
+type ending struct {
+	code   int
+	reason string
+	at     time.Time
 }
 
 // Attached says how the client of an attached one-off wants to be served.
@@ -222,8 +232,8 @@ func (s *Service) EndAll(ctx context.Context, appID string) error {
 	s.mu.Lock()
 	var gone []*live
 	for id, l := range s.live {
-		if l.record.AppID == appID && !l.ending {
-			l.ending = true
+		if l.record.AppID == appID && !l.recording {
+			l.recording = true
 			gone = append(gone, l)
 			delete(s.live, id)
 		}
@@ -277,7 +287,7 @@ func (s *Service) find(id string) *live {
 func (s *Service) waiting(id string) (*live, error) {
 	l := s.live[id]
 	switch {
-	case l == nil || l.ending:
+	case l == nil || l.end != nil || l.recording:
 		return nil, platform.Conflict("this one-off container has ended, or nobody connected in time; start another one")
 	case l.record.Detached || l.record.Kind != platform.KindOneOff:
 		return nil, platform.Conflict("this container is detached: its output is in the logs of the app")
@@ -342,8 +352,7 @@ func (s *Service) stop(ctx context.Context, l *live, cause string, timedOut bool
 	o := l.record
 	s.mu.Unlock()
 	if o.State == platform.OneOffWaiting {
-		s.finish(ctx, l, exitNever, cause)
-		return nil
+		return s.end(ctx, l, exitNever, cause)
 	}
 	if err := s.Engine.Stop(ctx, l.id); err != nil {
 		return fmt.Errorf("cannot stop %s: %w", o.Label(), err)

@@ -3,6 +3,7 @@ package oneoff
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,8 @@ type fixture struct {
 	user   platform.User
 	app    platform.App
 	close  func()
+	// database is the file of the store.
+	database string
 
 	mu   sync.Mutex
 	said []string
@@ -42,7 +45,8 @@ type fixture struct {
 func newFixture(t *testing.T, change ...func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{t: t, roster: roster.New()}
-	st, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "atoll.db"))
+	f.database = filepath.Join(t.TempDir(), "atoll.db")
+	st, err := store.Open(t.Context(), f.database)
 	must(t, err)
 	t.Cleanup(func() { st.Close() })
 	f.store = st
@@ -366,6 +370,78 @@ func TestARestartOfTheServer(t *testing.T) {
 	}
 	if n := len(f.engine.Started()); n != 1 {
 		t.Errorf("%d containers were started, want 1", n)
+	}
+}
+
+// TestAnEndThatCannotBeRecordedIsRecordedLater: else it would count against the
+// limits, and its client would wait, until the next start.
+func TestAnEndThatCannotBeRecordedIsRecordedLater(t *testing.T) {
+	breakStore := func(f *fixture) (mend func()) {
+		db, err := sql.Open("sqlite", f.database)
+		must(t, err)
+		_, err = db.Exec(`CREATE TRIGGER broken BEFORE UPDATE ON one_offs WHEN NEW.state = 'ended' BEGIN SELECT RAISE(FAIL, 'disk I/O error'); END`)
+		must(t, err)
+		return func() {
+			_, err := db.Exec("DROP TRIGGER broken")
+			must(t, errors.Join(err, db.Close()))
+		}
+	}
+	for name, c := range map[string]struct {
+		config func(*Config)
+		// run begins a one-off and has it end while the store is broken.
+		run    func(f *fixture, broken func()) platform.OneOff
+		reason string
+	}{
+		"it is stopped": {
+			config: func(*Config) {},
+			run: func(f *fixture, broken func()) platform.OneOff {
+				o := f.start(platform.OneOff{Command: "x"}, Attached{})
+				broken()
+				if err := f.Stop(t.Context(), o.ID, "ada stopped it", false); err == nil {
+					f.t.Error("who stops it does not learn that it did not work")
+				}
+				_, err := f.Claim(t.Context(), o.ID)
+				wantCode(f.t, err, platform.CodeConflict)
+				return o
+			},
+			reason: "ada stopped it",
+		},
+		"nobody connects": {
+			config: func(c *Config) { c.WaitLimit = 50 * time.Millisecond },
+			run: func(f *fixture, broken func()) platform.OneOff {
+				o := f.start(platform.OneOff{Command: "x"}, Attached{})
+				broken()
+				time.Sleep(100 * time.Millisecond) // to try it; the test is right with any time
+				return o
+			},
+			reason: "nobody connected to it in time",
+		},
+		"it cannot start": {
+			config: func(c *Config) {
+				c.Compose = func(context.Context, platform.OneOff) (platform.Workload, error) {
+					return platform.Workload{}, errors.New("x")
+				}
+			},
+			run: func(f *fixture, broken func()) platform.OneOff {
+				broken()
+				return f.start(platform.OneOff{Command: "x", Detached: true}, Attached{})
+			},
+			reason: "it could not be started; the operator finds the reason in the server's log",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, c.config)
+			var mend func()
+			o := c.run(f, func() { mend = breakStore(f) })
+			mend()
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			ended, err := f.Wait(ctx, o.ID)
+			must(t, err)
+			if ended.State != platform.OneOffEnded || ended.Error != c.reason || ended.ExitCode != exitNever {
+				t.Errorf("it ended as %+v", ended)
+			}
+		})
 	}
 }
 
