@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -72,7 +73,7 @@ func newServer(t *testing.T, change ...func(*Config)) *server {
 	s.engine = &oneofftest.Engine{Roster: s.roster}
 	reconciler := &reconcile.Reconciler{Store: st, Region: "local"}
 	oneOffs, err := oneoff.New(oneoff.Config{Store: st, Engine: s.engine, Roster: s.roster, Compose: reconciler.Compose, Dir: t.TempDir(),
-		Say: func(string, string, string) error { return nil }, Log: slog.New(slog.DiscardHandler)})
+		OpenLog: func(string, string) (oneoff.AppLog, error) { return nil, errors.New("there are no logs") }, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

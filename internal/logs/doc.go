@@ -5,9 +5,10 @@
 //	<dir>/<app id>/<time of rotation>.log   archives, oldest first by name
 //
 // Writers are the log writer processes of containers (cmd/atoll-logger) and
-// the server itself, for lines of the platform and the router. They share
-// nothing but the file: every line is one write with O_APPEND, and whoever
-// makes the file too long renames it. The package imports nothing of ours.
+// the server itself, for lines of the platform, the router and postdeploy
+// hooks. They share nothing but the file: every line is one write with
+// O_APPEND, and whoever makes the file too long renames it. The package imports
+// nothing of ours.
 //
 // # Guarantees
 //

@@ -27,8 +27,14 @@ func NewStore(dir string) *Store {
 // Dir is the folder, for the writers of containers.
 func (s *Store) Dir() string { return s.dir }
 
-// Platform appends a line of the platform itself ("router", "platform", or
-// the label of the container that it is about).
+// Container returns a writer for the lines of one container, with the limits
+// of containers. The caller closes it.
+func (s *Store) Container(appID, label string) (*Writer, error) {
+	return NewWriter(s.dir, appID, label, true)
+}
+
+// Platform appends a line of the platform itself. Its labels are few
+// ("router"): a writer for each is kept.
 func (s *Store) Platform(appID, label, text string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -96,6 +96,23 @@ func TestPlatformHasNoLimit(t *testing.T) {
 	}
 }
 
+func TestAContainersLinesHaveALimit(t *testing.T) {
+	s := NewStore(t.TempDir())
+	t.Cleanup(func() { s.Close() })
+	w, err := s.Container(app, "postdeploy-1")
+	must(t, err)
+	// Perhaps a minute of the clock begins meanwhile.
+	for range 3 * LinesPerMinute {
+		w.Line([]byte("x"))
+	}
+	must(t, w.Close())
+	lines, err := s.Tail(app, 4*LinesPerMinute, Filter{})
+	must(t, err)
+	if len(lines) > 2*(LinesPerMinute+1) {
+		t.Errorf("%d lines were written", len(lines))
+	}
+}
+
 // TestManyWritersRotate has several processes' worth of writers rotate under
 // each other; no line may be lost or torn.
 func TestManyWritersRotate(t *testing.T) {

@@ -143,7 +143,8 @@ func (s *Service) end(ctx context.Context, l *live, code int, reason string) err
 		ch.Operation = &op
 	}
 	err := s.Store.Commit(ctx, o.AppID, ch)
-	if err != nil && platform.CodeOf(err) != platform.CodeNotFound {
+	appGone := platform.CodeOf(err) == platform.CodeNotFound
+	if err != nil && !appGone {
 		s.mu.Lock()
 		l.recording = false
 		s.mu.Unlock()
@@ -154,8 +155,8 @@ func (s *Service) end(ctx context.Context, l *live, code int, reason string) err
 	l.record = o
 	delete(s.live, o.ID)
 	s.mu.Unlock()
-	if reason != "" && (o.Detached || o.Kind != platform.KindOneOff) {
-		if err := s.Say(o.AppID, o.Label(), "[atoll] "+reason); err != nil {
+	if reason != "" && !appGone && (o.Detached || o.Kind != platform.KindOneOff) {
+		if err := s.say(o, "[atoll] "+reason); err != nil {
 			s.Log.Error("Cannot write to the log of an app", "app", o.AppID, "error", err)
 		}
 	}
@@ -164,6 +165,16 @@ func (s *Service) end(ctx context.Context, l *live, code int, reason string) err
 	}
 	close(l.done)
 	return nil
+}
+
+// say writes a line into the log of an app.
+func (s *Service) say(o platform.OneOff, text string) error {
+	log, err := s.OpenLog(o.AppID, o.Label())
+	if err != nil {
+		return err
+	}
+	log.Line([]byte(text))
+	return log.Close()
 }
 
 // finishAgain records what could not be recorded before.

@@ -22,11 +22,13 @@ func (s *Service) RunHook(ctx context.Context, release platform.Release, command
 	if err != nil {
 		return fmt.Errorf("cannot record the postdeploy hook: %w", err)
 	}
-	tee := &lineWriter{next: out, say: func(line string) {
-		if err := s.Say(o.AppID, o.Label(), line); err != nil {
-			s.Log.Error("Cannot write to the log of an app", "app", o.AppID, "error", err)
-		}
-	}}
+	log, err := s.OpenLog(o.AppID, o.Label())
+	if err != nil {
+		s.finish(context.WithoutCancel(ctx), l, exitNever, "its log could not be opened")
+		return fmt.Errorf("cannot open the log for the postdeploy hook: %w", err)
+	}
+	defer log.Close()
+	tee := &lineWriter{next: out, log: log}
 	s.launch(ctx, l, &engine.Attachment{Output: tee})
 	o, err = s.await(ctx, l, "the deployment was aborted")
 	switch {
@@ -55,7 +57,7 @@ func (e *HookError) Error() string { return e.Message }
 // lineWriter passes output on as it comes, and line by line.
 type lineWriter struct {
 	next io.Writer
-	say  func(line string)
+	log  AppLog
 	part []byte
 }
 
@@ -76,7 +78,7 @@ func (w *lineWriter) Write(p []byte) (int, error) {
 
 func (w *lineWriter) flush() {
 	if len(w.part) > 0 {
-		w.say(string(w.part))
+		w.log.Line(w.part)
 		w.part = w.part[:0]
 	}
 }

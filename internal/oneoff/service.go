@@ -27,6 +27,12 @@ type Roster interface {
 	Snapshot() ([]platform.Instance, <-chan struct{})
 }
 
+// AppLog takes lines of one container.
+type AppLog interface {
+	Line(text []byte)
+	Close() error
+}
+
 // Config is what a Service needs.
 type Config struct {
 	Store  *store.Store
@@ -34,8 +40,9 @@ type Config struct {
 	Roster Roster
 	// Compose fills in what the engine has to know of a one-off.
 	Compose func(ctx context.Context, o platform.OneOff) (platform.Workload, error)
-	// Say writes a line of the platform into an app's log, under a label.
-	Say func(appID, label, text string) error
+	// OpenLog opens an app's log for lines of one container, within the limits
+	// that hold for containers.
+	OpenLog func(appID, label string) (AppLog, error)
 	// Dir is the folder of uploaded files.
 	Dir string
 	// HookLimit and WaitLimit are for tests; 0 means the documented ones.

@@ -40,6 +40,40 @@ type fixture struct {
 
 	mu   sync.Mutex
 	said []string
+	// logs is how many logs are open.
+	logs int
+}
+
+// appLog is a log of an app: what was said to the fixture.
+type appLog struct {
+	f     *fixture
+	label string
+}
+
+func (l appLog) Line(text []byte) {
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	l.f.said = append(l.f.said, l.label+": "+string(text))
+}
+
+func (l appLog) Close() error {
+	l.f.mu.Lock()
+	defer l.f.mu.Unlock()
+	l.f.logs--
+	return nil
+}
+
+// wantSaid compares what is in the logs. All of them must be closed.
+func (f *fixture) wantSaid(lines ...string) {
+	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if diff := cmp.Diff(lines, f.said); diff != "" {
+		f.t.Errorf("log (-want +got):\n%s", diff)
+	}
+	if f.logs != 0 {
+		f.t.Errorf("%d logs are open", f.logs)
+	}
 }
 
 func newFixture(t *testing.T, change ...func(*Config)) *fixture {
@@ -79,11 +113,11 @@ func (f *fixture) open(change ...func(*Config)) {
 	r := &reconcile.Reconciler{Store: f.store, Region: "local"}
 	cfg := Config{Store: f.store, Engine: f.engine, Roster: f.roster, Compose: r.Compose, Dir: filepath.Join(f.t.TempDir(), "uploads"),
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Say: func(_, label, text string) error {
+		OpenLog: func(_, label string) (AppLog, error) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.said = append(f.said, label+": "+text)
-			return nil
+			f.logs++
+			return appLog{f, label}, nil
 		}}
 	for _, c := range change {
 		c(&cfg)
@@ -239,11 +273,7 @@ func TestAOneOffThatCannotStartSaysWhy(t *testing.T) {
 	if o.Error != "the private network is full" || o.ExitCode != exitNever {
 		t.Errorf("it ended as %+v", o)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if diff := cmp.Diff([]string{"one-off-1: [atoll] the private network is full"}, f.said); diff != "" {
-		t.Errorf("log (-want +got):\n%s", diff)
-	}
+	f.wantSaid("one-off-1: [atoll] the private network is full")
 }
 
 func TestAnAttachedOneOffStartsWithItsClient(t *testing.T) {
@@ -476,11 +506,7 @@ func TestAHookWritesToItsDeploymentAndToTheLog(t *testing.T) {
 	if out.String() != "migrating\nhalf a line" {
 		t.Errorf("the deployment got %q", out.String())
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if diff := cmp.Diff([]string{"postdeploy-1: migrating", "postdeploy-1: half a line"}, f.said); diff != "" {
-		t.Errorf("log (-want +got):\n%s", diff)
-	}
+	f.wantSaid("postdeploy-1: migrating", "postdeploy-1: half a line")
 	w := f.engine.Started()[0].Workload
 	if w.Kind != platform.KindPostdeploy || w.Type != "postdeploy" || w.Size.Name != "M" || w.Env["SCALINGO_USER_ID"] != "" {
 		t.Errorf("the engine got %+v", w)

@@ -174,8 +174,9 @@ func (s *machine) openEngine(ctx context.Context) (err error) {
 func (s *machine) openControl(ctx context.Context) (err error) {
 	s.reconciler = &reconcile.Reconciler{Store: s.store, Engine: s.engine, Roster: s.roster, Groups: s.policies, Region: s.cfg.Region, Log: s.log}
 	if s.oneOffs, err = oneoff.New(oneoff.Config{
-		Store: s.store, Engine: s.engine, Roster: s.roster, Compose: s.reconciler.Compose, Say: s.logs.Platform,
-		Dir: s.data("uploads"), Log: s.log,
+		Store: s.store, Engine: s.engine, Roster: s.roster, Compose: s.reconciler.Compose,
+		OpenLog: func(appID, label string) (oneoff.AppLog, error) { return s.logs.Container(appID, label) },
+		Dir:     s.data("uploads"), Log: s.log,
 	}); err != nil {
 		return err
 	}
