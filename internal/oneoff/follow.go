@@ -199,7 +199,7 @@ func (s *Service) enforce(ctx context.Context, now time.Time) time.Time {
 	s.mu.Lock()
 	for _, l := range s.live {
 		switch {
-		case l.record.Deadline.IsZero() || l.cause != "" || l.end != nil:
+		case l.record.Deadline.IsZero() || l.uploading > 0 || l.cause != "" || l.end != nil:
 		case now.Before(l.record.Deadline):
 			if l.record.Deadline.Before(next) {
 				next = l.record.Deadline

@@ -71,7 +71,9 @@ type live struct {
 	// What only an attached one has.
 	attached Attached
 	claimed  bool
-	uploads  int
+	// uploads counts its files, uploading those that are still coming.
+	uploads   int
+	uploading int
 	// cause is why it is being stopped, "" when it is not.
 	cause string
 	// end is how it ended, nil while it goes on. It is kept until it is in the

@@ -336,6 +336,43 @@ func TestAFileHasALimit(t *testing.T) {
 	wantCode(t, f.AddFile(t.Context(), o.ID, "one more", strings.NewReader("")), platform.CodeInvalid)
 }
 
+// TestALongUploadIsNotLate: the time to connect begins when the files are there.
+func TestALongUploadIsNotLate(t *testing.T) {
+	const limit = time.Second
+	f := newFixture(t, func(c *Config) { c.WaitLimit = limit })
+	upload := func(meanwhile func(o platform.OneOff)) platform.OneOff {
+		t.Helper()
+		o := f.start(platform.OneOff{Command: "x"}, Attached{})
+		body, feed := io.Pipe()
+		go func() {
+			meanwhile(o)
+			feed.Close()
+		}()
+		must(t, f.AddFile(t.Context(), o.ID, "dump", body))
+		return o
+	}
+	tooLong := func(platform.OneOff) { time.Sleep(limit + limit/2) }
+	o := upload(tooLong)
+	_, err := f.Claim(t.Context(), o.ID)
+	must(t, err)
+
+	o = upload(func(o platform.OneOff) {
+		if err := f.Stop(t.Context(), o.ID, "enough", false); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := os.Stat(f.uploads(o.ID)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file of one that was stopped is left: %v", err)
+	}
+
+	o = upload(tooLong)
+	o, err = f.Wait(t.Context(), o.ID)
+	must(t, err)
+	if o.Error != "nobody connected to it in time" {
+		t.Errorf("it ended as %+v", o)
+	}
+}
+
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }

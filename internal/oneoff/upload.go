@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/atollhq/atoll/internal/platform"
 )
@@ -26,9 +27,11 @@ func (s *Service) AddFile(_ context.Context, id, name string, content io.Reader)
 	if name == "" || name == "." || name == ".." || len(name) > 255 || strings.ContainsAny(name, "/\\\x00") {
 		return platform.Invalid("file", "%q cannot be the name of a file", name)
 	}
-	if err := s.countFile(id); err != nil {
+	l, err := s.beginUpload(id)
+	if err != nil {
 		return err
 	}
+	defer s.endUpload(l)
 	dir := s.uploads(id)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("cannot store an upload: %w", err)
@@ -52,19 +55,40 @@ func (s *Service) AddFile(_ context.Context, id, name string, content io.Reader)
 
 // Private
 
-// countFile bounds how many files there are, so that nobody fills the disk.
-func (s *Service) countFile(id string) error {
+// beginUpload bounds how many files there are, so that nobody fills the disk.
+// As long as one is coming, its client is not late.
+func (s *Service) beginUpload(id string) (*live, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l, err := s.waiting(id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if l.uploads >= platform.MaxUploads {
-		return platform.Invalid("file", "at most %d files can be uploaded; pack them into one archive", platform.MaxUploads)
+		return nil, platform.Invalid("file", "at most %d files can be uploaded; pack them into one archive", platform.MaxUploads)
 	}
 	l.uploads++
-	return nil
+	l.uploading++
+	return l, nil
+}
+
+// endUpload gives the client the time again that it has to connect.
+func (s *Service) endUpload(l *live) {
+	s.mu.Lock()
+	l.uploading--
+	if l.record.State == platform.OneOffWaiting {
+		l.record.Deadline = time.Now().Add(s.WaitLimit)
+	}
+	ended := s.live[l.id] != l
+	s.mu.Unlock()
+	s.wake()
+	if !ended {
+		return
+	}
+	// It was stopped meanwhile: what came since would stay.
+	if err := s.discard(l.id); err != nil {
+		s.Log.Error("Cannot discard a file that came too late", "container", l.id, "error", err)
+	}
 }
 
 func (s *Service) receive(f *os.File, name string, content io.Reader) error {
