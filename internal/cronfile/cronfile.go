@@ -96,27 +96,6 @@ func Next(schedule string, after time.Time) (time.Time, error) {
 	return next.Truncate(time.Minute), nil
 }
 
-// Interval returns the shortest time between two runs of a schedule.
-func Interval(schedule string) (time.Duration, error) {
-	// A year with a 29th of February first.
-	at := time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC).Add(-time.Minute)
-	least := time.Duration(0)
-	for range 400 {
-		next, err := Next(schedule, at)
-		if err != nil {
-			return 0, err
-		}
-		if gap := next.Sub(at); at.Year() >= 2028 && (least == 0 || gap < least) {
-			least = gap
-		}
-		if least != 0 && least < MinInterval {
-			break
-		}
-		at = next
-	}
-	return least, nil
-}
-
 // Private
 
 // field is a field of a crontab: *, numbers, names, ranges and steps, in a
@@ -145,7 +124,7 @@ func parseCommand(text string) (Job, error) {
 	if !gronx.IsValid(schedule) {
 		return Job{}, fmt.Errorf("%q is no schedule: minutes are 0-59, hours 0-23, days 1-31, months 1-12, weekdays 0-7", schedule)
 	}
-	interval, err := Interval(schedule)
+	interval, err := shortest(schedule)
 	if err != nil {
 		return Job{}, fmt.Errorf("%q is never due", schedule)
 	}
@@ -158,4 +137,51 @@ func parseCommand(text string) (Job, error) {
 		rest = rest[strings.IndexAny(rest, " \t"):]
 	}
 	return Job{Schedule: schedule, Command: strings.TrimSpace(rest)}, nil
+}
+
+// shortest returns the shortest time between two runs of a schedule, exact
+// when it is less than MinInterval. The minutes are the same on all days that
+// it is due on: one day shows them, and there remains the night between two.
+func shortest(schedule string) (time.Duration, error) {
+	const day = 24 * time.Hour
+	begin := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	before := begin.Add(-time.Minute)
+	if _, err := Next(schedule, before); err != nil {
+		return 0, err
+	}
+	words := strings.Fields(schedule)
+	minutes := words[0] + " " + words[1] + " * * *"
+	first, err := Next(minutes, before)
+	if err != nil {
+		return 0, err
+	}
+	least, last := day, first
+	for least >= MinInterval {
+		next, err := Next(minutes, last)
+		if err != nil {
+			return 0, err
+		}
+		if !next.Before(begin.Add(day)) {
+			break
+		}
+		least, last = min(least, next.Sub(last)), next
+	}
+	night := first.Add(day).Sub(last)
+	if night >= min(least, MinInterval) {
+		return least, nil
+	}
+	// Is it ever due on two days running? After 28 years the weekdays are on
+	// the same dates again.
+	days := "0 0 " + strings.Join(words[2:], " ")
+	for at := before; at.Before(begin.AddDate(28, 0, 0)); {
+		next, err := Next(days, at)
+		if err != nil {
+			return 0, err
+		}
+		if next.Sub(at) == day {
+			return night, nil
+		}
+		at = next
+	}
+	return least, nil
 }

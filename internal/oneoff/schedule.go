@@ -10,9 +10,9 @@ import (
 	"github.com/atollhq/atoll/internal/store"
 )
 
-// maxLate is the latest that a run may begin after it was due, whatever the
-// interval (CR-5). A run that the server was not there for is made up for
-// within this, and left out otherwise.
+// maxLate is the latest that a run may begin after it was due, however long it
+// is until the next (CR-5). A run that the server was not there for is made up
+// for within this, and left out otherwise.
 const maxLate = 20 * time.Minute
 
 // lookEvery bounds the time until a new task, or a change of the machine's
@@ -59,7 +59,7 @@ func (s *Service) startDue(ctx context.Context, now time.Time) time.Time {
 
 // consider starts a task if it is due, and returns when to look at it again.
 func (s *Service) consider(ctx context.Context, j platform.Job, now time.Time) (time.Time, error) {
-	due, interval, err := dueAt(j, now)
+	due, next, err := dueAt(j, now)
 	if err != nil || due.After(now) {
 		return due, err
 	}
@@ -68,35 +68,42 @@ func (s *Service) consider(ctx context.Context, j platform.Job, now time.Time) (
 	if l := s.runOf(j.ID); l != nil {
 		return now.Add(time.Second), s.stop(ctx, l, "its next run is due", true)
 	}
-	return time.Time{}, s.startJob(ctx, j, due, interval)
+	return time.Time{}, s.startJob(ctx, j, due, next)
 }
 
-// dueAt is when the next run of a task is due: now, when the last one that
-// was due has not been and is not too late.
-func dueAt(j platform.Job, now time.Time) (due time.Time, interval time.Duration, err error) {
-	if interval, err = cronfile.Interval(j.Schedule); err != nil {
-		return due, 0, err
+// dueAt is when the next run of a task is due: now or before, when the last one
+// that was due has not been and is not too late. Then next is when the one after
+// it is due.
+func dueAt(j platform.Job, now time.Time) (due, next time.Time, err error) {
+	since := now.Add(-time.Minute)
+	if known := lastSeen(j, now); !known.IsZero() {
+		since = known
 	}
-	since := j.CreatedAt
-	if j.LastRun.After(since) {
-		since = j.LastRun
-	}
-	if due, err = cronfile.Next(j.Schedule, since); err != nil || due.After(now) {
-		return due, interval, err
-	}
-	late := min(interval/10, maxLate)
 	// There may have been many since; only the newest counts.
-	if from := now.Add(-late - time.Minute); due.Before(from) {
-		if due, err = cronfile.Next(j.Schedule, from); err != nil {
-			return due, interval, err
+	if from := now.Add(-maxLate - time.Minute); since.Before(from) {
+		since = from
+	}
+	for due, err = cronfile.Next(j.Schedule, since); err == nil && !due.After(now); due = next {
+		if next, err = cronfile.Next(j.Schedule, due); err != nil {
+			break
+		}
+		if now.Sub(due) <= min(next.Sub(due)/10, maxLate) {
+			return due, next, nil
 		}
 	}
-	for !due.After(now) && now.Sub(due) > late {
-		if due, err = cronfile.Next(j.Schedule, due); err != nil {
-			return due, interval, err
+	return due, time.Time{}, err
+}
+
+// lastSeen is when a task ran, or was there, for the last time. A time far in
+// the future is none: the clock was ahead then, and would silence the task
+// until it is that late again.
+func lastSeen(j platform.Job, now time.Time) (last time.Time) {
+	for _, at := range []time.Time{j.CreatedAt, j.LastRun} {
+		if at.After(last) && !at.After(now.Add(maxLate)) {
+			last = at
 		}
 	}
-	return due, interval, nil
+	return last
 }
 
 // runOf is the run of a task that is under way, nil when there is none.
@@ -111,14 +118,14 @@ func (s *Service) runOf(jobID string) *live {
 	return nil
 }
 
-// startJob starts a run of a task.
-func (s *Service) startJob(ctx context.Context, j platform.Job, due time.Time, interval time.Duration) error {
+// startJob starts a run of a task, which may go on until the next is due.
+func (s *Service) startJob(ctx context.Context, j platform.Job, due, next time.Time) error {
 	app, err := s.Store.AppByID(ctx, j.AppID)
 	if err != nil {
 		return fmt.Errorf("cannot find its app: %w", err)
 	}
 	o := platform.OneOff{ID: platform.NewID(), Kind: platform.KindCron, Command: j.Command, Size: j.Size, ReleaseID: app.ReleaseID,
-		Detached: true, Task: j.ID, State: platform.OneOffRunning, Deadline: due.Add(min(interval, cronfile.MaxRun))}
+		Detached: true, Task: j.ID, State: platform.OneOffRunning, Deadline: due.Add(min(next.Sub(due), cronfile.MaxRun))}
 	l, err := s.add(ctx, j.AppID, &store.Change{OneOff: &o}, Attached{})
 	if err != nil {
 		return fmt.Errorf("cannot record it: %w", err)

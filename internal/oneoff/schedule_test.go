@@ -26,6 +26,11 @@ func TestDueAt(t *testing.T) {
 		{"many were missed, and the last one too", "*/10 * * * *", "01:00:00", "02:00:00", "10:02:00", "10:10:00"},
 		{"at most 20 minutes late", "0 3 * * *", "01:00:00", "", "03:19:00", "03:00:00"},
 		{"new since the last", "0 3 * * *", "03:05:00", "", "03:06:00", ""},
+		{"a tenth of the time to the next, not of the shortest", "0,10 9 * * *", "01:00:00", "09:00:01", "09:29:00", "09:10:00"},
+		{"and of a short one", "0,10 9 * * *", "01:00:00", "", "09:02:00", "09:10:00"},
+		{"the clock is back by a little", "*/10 * * * *", "01:00:00", "10:00:01", "09:59:59", "10:10:00"},
+		{"the clock was ahead when it ran", "*/10 * * * *", "01:00:00", "23:00:00", "10:00:01", "10:00:00"},
+		{"the clock was ahead when it was made", "*/10 * * * *", "23:00:00", "10:00:01", "10:00:02", "10:10:00"},
 	} {
 		j := platform.Job{Schedule: c.schedule, CreatedAt: day(c.created)}
 		if c.last != "" {
@@ -39,6 +44,31 @@ func TestDueAt(t *testing.T) {
 		}
 		if !due.Equal(want) {
 			t.Errorf("%s: due at %v, want %v", c.why, due, want)
+		}
+	}
+}
+
+// TestARunMayGoOnUntilTheNext: and not only for the shortest time between two.
+func TestARunMayGoOnUntilTheNext(t *testing.T) {
+	f := newFixture(t)
+	at := func(text string) time.Time {
+		when, err := time.Parse(time.DateTime, text)
+		must(t, err)
+		return when
+	}
+	for _, c := range []struct{ schedule, due, deadline string }{
+		{"0,10 9-17 * * *", "2026-05-05 09:00:00", "2026-05-05 09:10:00"},
+		{"0,10 9-17 * * *", "2026-05-05 09:10:00", "2026-05-05 10:00:00"},
+		{"0,10 9-17 * * *", "2026-05-05 17:10:00", "2026-05-06 05:10:00"}, // 12 hours
+	} {
+		_, err := f.consider(t.Context(), platform.Job{ID: c.due, AppID: f.app.ID, Schedule: c.schedule, Command: "x", Size: "M",
+			CreatedAt: at("2026-05-01 00:00:00"), LastRun: at(c.due).Add(-time.Minute)}, at(c.due))
+		must(t, err)
+		started := f.engine.Started()
+		o, err := f.store.OneOff(t.Context(), started[len(started)-1].Workload.ID)
+		must(t, err)
+		if !o.Deadline.Equal(at(c.deadline)) {
+			t.Errorf("%s: the run that was due at %s may go on until %v, want %s", c.schedule, c.due, o.Deadline, c.deadline)
 		}
 	}
 }
