@@ -70,7 +70,6 @@ type live struct {
 	record platform.OneOff
 	// What only an attached one has.
 	attached Attached
-	claimed  bool
 	// uploads counts its files, uploading those that are still coming.
 	uploads   int
 	uploading int
@@ -174,7 +173,7 @@ func (s *Service) Claim(ctx context.Context, id string) (Attached, error) {
 	if err := s.Store.Commit(ctx, o.AppID, &store.Change{OneOff: &o}); err != nil {
 		return Attached{}, err
 	}
-	l.claimed, l.record = true, o
+	l.record = o
 	return l.attached, nil
 }
 
@@ -197,7 +196,7 @@ func (s *Service) Serve(ctx context.Context, id string, in io.Reader, out io.Wri
 func (s *Service) Resize(ctx context.Context, id string, width, height int) error {
 	s.mu.Lock()
 	l := s.live[id]
-	runs := l != nil && l.claimed
+	runs := l != nil && l.record.State == platform.OneOffRunning && !l.record.Detached
 	if l != nil {
 		l.attached.Width, l.attached.Height = width, height
 	}
@@ -300,7 +299,7 @@ func (s *Service) waiting(id string) (*live, error) {
 		return nil, platform.Conflict("this one-off container has ended, or nobody connected in time; start another one")
 	case l.record.Detached || l.record.Kind != platform.KindOneOff:
 		return nil, platform.Conflict("this container is detached: its output is in the logs of the app")
-	case l.claimed:
+	case l.record.State != platform.OneOffWaiting:
 		return nil, platform.Conflict("somebody is connected to this one-off container already; start another one")
 	}
 	return l, nil

@@ -411,6 +411,15 @@ func TestARestartOfTheServer(t *testing.T) {
 	f.engine.Program = func(context.Context, oneofftest.Process) int { <-proceed; return 7 }
 	runs := f.start(platform.OneOff{Command: "runs", Detached: true}, Attached{})
 	waits := f.start(platform.OneOff{Command: "waits"}, Attached{})
+	lost := f.start(platform.OneOff{Command: "lost"}, Attached{})
+	_, err := f.Claim(t.Context(), lost.ID)
+	must(t, err)
+	serving, leave := context.WithCancel(t.Context())
+	defer leave()
+	go func() { _, _ = f.Serve(serving, lost.ID, strings.NewReader(""), io.Discard) }()
+	for len(f.engine.Started()) < 2 {
+		time.Sleep(time.Millisecond)
+	}
 	never := platform.OneOff{ID: platform.NewID(), Kind: platform.KindOneOff, Command: "x", Size: "M", State: platform.OneOffRunning, Detached: true,
 		OperationID: platform.NewID(), UserID: f.user.ID}
 	op := platform.Operation{ID: never.OperationID, Type: platform.OperationStartOneOff, Status: platform.OperationRunning}
@@ -429,14 +438,18 @@ func TestARestartOfTheServer(t *testing.T) {
 	if op := f.operation(never); op.Status != platform.OperationError || op.Error == "" {
 		t.Errorf("the operation is %+v", op)
 	}
+	// The engine ends what was attached; until then nobody else gets it.
+	_, err = f.Claim(t.Context(), lost.ID)
+	wantCode(t, err, platform.CodeConflict)
+	wantCode(t, f.AddFile(t.Context(), lost.ID, "late", strings.NewReader("")), platform.CodeConflict)
 	close(proceed)
 	ended, err := f.Wait(t.Context(), runs.ID)
 	must(t, err)
 	if ended.ExitCode != 7 || ended.Error != "" {
 		t.Errorf("it ended as %+v", ended)
 	}
-	if n := len(f.engine.Started()); n != 1 {
-		t.Errorf("%d containers were started, want 1", n)
+	if n := len(f.engine.Started()); n != 2 {
+		t.Errorf("%d containers were started, want 2", n)
 	}
 }
 
