@@ -79,6 +79,7 @@ func (s *Service) see(ctx context.Context, row platform.Instance) {
 	switch row.State {
 	case platform.InstanceRunning:
 		s.running(ctx, l)
+		s.refit(ctx, l)
 	case platform.InstanceFailed:
 		s.finish(ctx, l, exitNever, row.Reason)
 	case platform.InstanceEnded:
@@ -106,6 +107,19 @@ func (s *Service) running(ctx context.Context, l *live) {
 		return
 	}
 	l.started = true
+}
+
+// refit sets a size that came while the container was starting.
+func (s *Service) refit(ctx context.Context, l *live) {
+	s.mu.Lock()
+	fits := l.attached.size() == l.given || l.record.State != platform.OneOffRunning
+	s.mu.Unlock()
+	if fits {
+		return
+	}
+	if err := s.fit(ctx, l); err != nil && ctx.Err() == nil {
+		s.Log.Warn("Cannot set the size of a terminal", "container", s.snapshot(l).Label(), "error", err)
+	}
 }
 
 // finish ends a one-off, and logs it when that cannot be recorded.

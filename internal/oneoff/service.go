@@ -70,6 +70,10 @@ type live struct {
 	record platform.OneOff
 	// What only an attached one has.
 	attached Attached
+	// given is the size that its terminal has; fitting is held while it gets
+	// another one.
+	given   [2]int
+	fitting sync.Mutex
 	// uploads counts its files, uploading those that are still coming.
 	uploads   int
 	uploading int
@@ -100,6 +104,8 @@ type Attached struct {
 	// Swift: the client loses nothing that comes at once with the answer.
 	Swift bool
 }
+
+func (a Attached) size() [2]int { return [2]int{a.Width, a.Height} }
 
 // New returns a service; call Recover before anything else, then Run.
 func New(cfg Config) (*Service, error) {
@@ -187,6 +193,7 @@ func (s *Service) Serve(ctx context.Context, id string, in io.Reader, out io.Wri
 	}
 	s.mu.Lock()
 	a := l.attached
+	l.given = a.size()
 	s.mu.Unlock()
 	s.launch(ctx, l, &engine.Attachment{Input: in, Output: out, Terminal: a.Terminal, Width: a.Width, Height: a.Height})
 	return s.await(ctx, l, "the connection to it was lost")
@@ -204,11 +211,7 @@ func (s *Service) Resize(ctx context.Context, id string, width, height int) erro
 	if !runs {
 		return nil
 	}
-	err := s.Engine.Resize(ctx, id, width, height)
-	if errors.Is(err, engine.ErrNoInstance) { // not yet, or not any more
-		return nil
-	}
-	return err
+	return s.fit(ctx, l)
 }
 
 // Wait returns a one-off when it has ended.
@@ -275,6 +278,26 @@ func (s *Service) await(ctx context.Context, l *live, cause string) (platform.On
 	case <-s.closed:
 		return s.snapshot(l), errClosed
 	}
+}
+
+// fit gives a terminal the latest size of its client's. One that is not there
+// yet gets it when it is.
+func (s *Service) fit(ctx context.Context, l *live) error {
+	l.fitting.Lock()
+	defer l.fitting.Unlock()
+	s.mu.Lock()
+	size := l.attached.size()
+	s.mu.Unlock()
+	err := s.Engine.Resize(ctx, l.id, size[0], size[1])
+	if errors.Is(err, engine.ErrNoInstance) { // not yet, or not any more
+		return nil
+	}
+	if err == nil {
+		s.mu.Lock()
+		l.given = size
+		s.mu.Unlock()
+	}
+	return err
 }
 
 func (s *Service) snapshot(l *live) platform.OneOff {

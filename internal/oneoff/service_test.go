@@ -322,6 +322,38 @@ func TestAnAttachedOneOffStartsWithItsClient(t *testing.T) {
 	wantCode(t, err, platform.CodeConflict)
 }
 
+// TestASizeThatComesTooEarlyIsSetLater: clients tell a new size once.
+func TestASizeThatComesTooEarlyIsSetLater(t *testing.T) {
+	f := newFixture(t)
+	f.engine.Proceed = make(chan struct{})
+	var got [2]int
+	f.engine.Program = func(_ context.Context, p oneofftest.Process) int {
+		select {
+		case got = <-p.Resized:
+		case <-time.After(20 * time.Second):
+		}
+		return 0
+	}
+	o := f.start(platform.OneOff{Command: "x"}, Attached{Terminal: true, Width: 80, Height: 24})
+	_, err := f.Claim(t.Context(), o.ID)
+	must(t, err)
+	served := make(chan error, 1)
+	go func() {
+		_, err := f.Serve(t.Context(), o.ID, strings.NewReader(""), io.Discard)
+		served <- err
+	}()
+	for len(f.engine.Started()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, f.Resize(t.Context(), o.ID, 100, 40))
+	must(t, f.Resize(t.Context(), o.ID, 120, 50))
+	close(f.engine.Proceed)
+	must(t, <-served)
+	if got != [2]int{120, 50} {
+		t.Errorf("the terminal got the size %v", got)
+	}
+}
+
 func TestAFileHasALimit(t *testing.T) {
 	f := newFixture(t)
 	o := f.start(platform.OneOff{Command: "x"}, Attached{})

@@ -22,6 +22,8 @@ type Engine struct {
 	// makes every start fail with Failure.
 	Program func(ctx context.Context, p Process) (exitCode int)
 	Failure string
+	// Proceed, when it is there, keeps containers starting until it is closed.
+	Proceed chan struct{}
 
 	mu      sync.Mutex
 	running map[string]*process
@@ -40,6 +42,7 @@ type Process struct {
 type process struct {
 	stop    context.CancelFunc
 	resized chan [2]int
+	runs    bool
 }
 
 // Start implements engine.OneOffs.
@@ -69,8 +72,20 @@ func (e *Engine) Start(_ context.Context, o engine.OneOff) error {
 	if a := o.Attached; a != nil {
 		seen.In, seen.Out = a.Input, a.Output
 	}
-	e.Roster.Put(row)
+	begin := func() {
+		p.runs = true
+		e.Roster.Put(row)
+	}
+	if e.Proceed == nil {
+		begin()
+	}
 	go func() {
+		if e.Proceed != nil {
+			<-e.Proceed
+			e.mu.Lock()
+			begin()
+			e.mu.Unlock()
+		}
 		code := e.Program(ctx, seen)
 		row.State, row.PrivateAddr = platform.InstanceEnded, netip.Addr{}
 		row.LastExit = &platform.Exit{Code: code, At: time.Now()}
@@ -98,7 +113,7 @@ func (e *Engine) Resize(_ context.Context, id string, width, height int) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	p := e.running[id]
-	if p == nil {
+	if p == nil || !p.runs {
 		return engine.ErrNoInstance
 	}
 	p.resized <- [2]int{width, height}
