@@ -112,12 +112,14 @@ func (s *session) serve() {
 	go s.watch(ctx)
 	o, err := s.api.OneOffs.Serve(ctx, s.id, input, writerFunc(s.write))
 	input.Close()
+	// A client that does not read keeps the session for so long and no longer.
+	_ = s.conn.SetDeadline(time.Now().Add(drainTime))
 	switch {
 	case err != nil:
 		s.api.Log.Info("A one-off lost its connection", "container", s.id, "error", err)
 	case o.Error != "" && !s.client.Swift:
 		// What the process itself did not say, and the client does not ask for.
-		fmt.Fprintf(s.conn, "\r\n !     %s\r\n", o.Error)
+		fmt.Fprintf(writerFunc(s.write), "\r\n !     %s\r\n", o.Error)
 	}
 	s.end(read)
 }
@@ -201,7 +203,6 @@ func (s *session) end(read <-chan struct{}) {
 	if half, ok := s.conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	_ = s.conn.SetReadDeadline(time.Now().Add(drainTime))
 	<-read
 }
 

@@ -259,5 +259,6 @@ func (n *text16) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// drainTime bounds how long a closed connection is read from.
+// drainTime bounds how long the connection of a one-off that has ended is
+// written to and read from.
 const drainTime = 5 * time.Second

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -195,6 +196,54 @@ func TestAClientThatIsGoneEndsItsOneOff(t *testing.T) {
 	case <-ended:
 	case <-time.After(time.Minute):
 		t.Fatal("it goes on")
+	}
+}
+
+// TestAClientThatDoesNotReadIsLetGo: else each of them would keep a connection
+// and its goroutines for ever.
+func TestAClientThatDoesNotReadIsLetGo(t *testing.T) {
+	s := newServer(t)
+	s.deployedApp("some-app")
+	s.engine.Failure = "the private network is full"
+	attachURL := s.runAttached("some-app", `{"command":"x"}`)
+	id := path.Base(attachURL)
+	attached, err := s.api.OneOffs.Claim(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, conn := net.Pipe() // it takes nothing that is not read
+	defer client.Close()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		one := &session{api: s.api, id: id, conn: conn, from: bufio.NewReader(conn), client: attached, touched: make(chan struct{})}
+		one.serve()
+	}()
+	if _, err := http.ReadResponse(bufio.NewReaderSize(client, 16), &http.Request{Method: http.MethodConnect}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-served:
+	case <-time.After(4 * drainTime):
+		t.Fatal("the session goes on")
+	}
+}
+
+func TestTheServersOwnWordIsNotTooSoonBeforeTheEnd(t *testing.T) {
+	s := newServer(t)
+	s.deployedApp("some-app")
+	s.engine.Failure = "the private network is full"
+	_, r, _ := s.attach(s.runAttached("some-app", `{"command":"x"}`), s.adaJWT)
+	if _, err := r.ReadByte(); err != nil {
+		t.Fatal(err)
+	}
+	first := time.Now()
+	rest, err := io.ReadAll(r)
+	if err != nil || !strings.Contains(string(rest), "the private network is full") {
+		t.Errorf("got %q, error %v", rest, err)
+	}
+	if d := time.Since(first); d < endPause-50*time.Millisecond {
+		t.Errorf("the connection was closed %v after the first output: clients may crash", d)
 	}
 }
 
