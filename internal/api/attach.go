@@ -11,7 +11,10 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/atollhq/atoll/internal/oneoff"
 )
@@ -23,6 +26,9 @@ const (
 	attachPause = 200 * time.Millisecond
 	endPause    = 300 * time.Millisecond
 )
+
+// peerCheck is how often a session looks whether its client is still there.
+const peerCheck = time.Second
 
 // connect serves CONNECT on the attach_url of a one-off, whose path is no
 // authority: the mux does not know such requests.
@@ -110,6 +116,7 @@ func (s *session) serve() {
 		s.pause(ctx, attachPause)
 	}
 	go s.watch(ctx)
+	go s.watchPeer(ctx)
 	o, err := s.api.OneOffs.Serve(ctx, s.id, input, writerFunc(s.write))
 	input.Close()
 	// A client that does not read keeps the session for so long and no longer.
@@ -192,6 +199,44 @@ func (s *session) watch(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// watchPeer notices a client that is gone although reading does not tell: it has
+// ended the input before, or the process does not take what came. Its machine
+// answers the keep-alive probes of the connection with a reset, then.
+func (s *session) watchPeer(ctx context.Context) {
+	ticker := time.NewTicker(peerCheck)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		if broken(s.conn) {
+			s.hangUp()
+			return
+		}
+	}
+}
+
+// broken reports whether a connection is over in both directions.
+func broken(conn net.Conn) bool {
+	socket, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return true
+	}
+	over := false
+	err = raw.Control(func(fd uintptr) {
+		state := []unix.PollFd{{Fd: int32(fd)}}
+		n, err := unix.Poll(state, 0)
+		over = err == nil && n > 0 && state[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0
+	})
+	return over || err != nil
 }
 
 // end closes the connection so that all that was written arrives: as long as

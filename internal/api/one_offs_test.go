@@ -199,6 +199,41 @@ func TestAClientThatIsGoneEndsItsOneOff(t *testing.T) {
 	}
 }
 
+// TestAClientThatIsGoneAfterItsInputEndsItsOneOff: the end of the input alone is
+// none of the client.
+func TestAClientThatIsGoneAfterItsInputEndsItsOneOff(t *testing.T) {
+	s := newServer(t)
+	s.deployedApp("some-app")
+	closed, ended := make(chan struct{}), make(chan struct{})
+	s.engine.Program = func(ctx context.Context, p oneofftest.Process) int {
+		_, _ = io.Copy(io.Discard, p.In)
+		close(closed)
+		<-ctx.Done()
+		close(ended)
+		return 143
+	}
+	conn, _, _ := s.attach(s.runAttached("some-app", `{"command":"sleep 3600","atoll":{"terminal":false}}`), s.adaJWT)
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	<-closed
+	select {
+	case <-ended:
+		t.Fatal("the end of the input ended it")
+	case <-time.After(2 * peerCheck):
+	}
+	// What its machine answers to a probe for a connection that it forgot.
+	if err := conn.SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Fatal("it goes on")
+	}
+}
+
 // TestAClientThatDoesNotReadIsLetGo: else each of them would keep a connection
 // and its goroutines for ever.
 func TestAClientThatDoesNotReadIsLetGo(t *testing.T) {
