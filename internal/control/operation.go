@@ -27,14 +27,9 @@ type retirement struct {
 	keep []int
 }
 
-// begin commits a change together with its operation.
-func (c *Control) begin(ctx context.Context, appID, kind string, ch *store.Change) (platform.Operation, error) {
-	op := platform.Operation{ID: platform.NewID(), AppID: appID, Type: kind, Status: platform.OperationRunning}
-	ch.Operation = &op
-	if err := c.Store.Commit(ctx, appID, ch); err != nil {
-		return op, err
-	}
-	return op, nil
+// newOperation is one that begins with the Change it is committed with.
+func newOperation(appID, kind string) *platform.Operation {
+	return &platform.Operation{ID: platform.NewID(), AppID: appID, Type: kind, Status: platform.OperationRunning}
 }
 
 // run carries out a step in the background and ends its operation.

@@ -2,7 +2,6 @@ package control
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/atollhq/atoll/internal/platform"
@@ -12,33 +11,22 @@ import (
 // Restart replaces containers by new ones with the present variables. scope
 // holds process types ("web") and containers ("web-1"); empty means all.
 func (c *Control) Restart(ctx context.Context, user platform.User, appID string, scope []string) (platform.Operation, error) {
-	var none platform.Operation
-	app, err := c.Store.AppByID(ctx, appID)
-	if err != nil {
-		return none, err
-	}
-	if app.ReleaseID == "" {
-		return none, platform.Conflict("the app was never deployed, so there is nothing to restart; deploy it first")
-	}
-	rows, err := c.Store.Workloads(ctx, appID)
-	if err != nil {
-		return none, fmt.Errorf("cannot read the workloads: %w", err)
-	}
-	types, err := c.Store.Formation(ctx, appID)
-	if err != nil {
-		return none, fmt.Errorf("cannot read the formation: %w", err)
-	}
-	s, err := planRestart(rows, types, scope)
-	if err != nil {
-		return none, err
-	}
-	ch := &store.Change{RequireIdle: true, Status: platform.AppRestarting, Put: s.fresh, User: user,
+	var s step
+	ch := &store.Change{RequireIdle: true, Status: platform.AppRestarting, Operation: newOperation(appID, "restart"), User: user,
 		Event: "restart", EventData: map[string]any{"scope": scope, "reason": "asked by " + user.Username}}
-	op, err := c.begin(ctx, appID, "restart", ch)
-	if err != nil {
-		return none, err
+	ch.Plan = func(now store.Desired, ch *store.Change) (err error) {
+		if now.Release == nil {
+			return platform.Conflict("the app was never deployed, so there is nothing to restart; deploy it first")
+		}
+		s, err = planRestart(now.Workloads, now.Types, scope)
+		ch.Put = s.fresh
+		return err
+	}
+	if err := c.Store.Commit(ctx, appID, ch); err != nil {
+		return platform.Operation{}, err
 	}
 	s.fresh = ch.Put
+	op := *ch.Operation
 	c.run(user, appID, op, s)
 	return op, nil
 }

@@ -16,45 +16,29 @@ import (
 // operation that carries it out, nil when there is nothing to carry out
 // because the app was never deployed.
 func (c *Control) Scale(ctx context.Context, user platform.User, appID string, changes []platform.ProcessType) ([]platform.ProcessType, *platform.Operation, error) {
-	app, err := c.Store.AppByID(ctx, appID)
-	if err != nil {
-		return nil, nil, err
-	}
-	before, err := c.Store.Formation(ctx, appID)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read the formation: %w", err)
-	}
-	after, err := scaled(before, changes, c.MaxContainers)
-	if err != nil {
-		return nil, nil, err
-	}
-	ch := &store.Change{RequireIdle: true, Types: after, User: user, Event: "scale",
-		EventData: map[string]any{"previous_containers": formationData(before), "containers": formationData(after)}}
-	if app.ReleaseID == "" {
-		if err := c.Store.Commit(ctx, appID, ch); err != nil {
-			return nil, nil, err
+	var s step
+	ch := &store.Change{RequireIdle: true, User: user, Event: "scale"}
+	ch.Plan = func(now store.Desired, ch *store.Change) (err error) {
+		if ch.Types, err = scaled(now.Types, changes, c.MaxContainers); err != nil {
+			return err
 		}
-		return after, nil, nil
+		ch.EventData = map[string]any{"previous_containers": formationData(now.Types), "containers": formationData(ch.Types)}
+		if now.Release == nil {
+			return nil
+		}
+		s = planScale(now.Workloads, ch.Types, *now.Release)
+		ch.Put, ch.Drop, ch.Status = append(slices.Clone(s.adjusted), s.fresh...), s.dropped, platform.AppScaling
+		ch.Operation = newOperation(appID, "scale")
+		return nil
 	}
-	rows, err := c.Store.Workloads(ctx, appID)
-	if err != nil {
-		return nil, nil, fmt.Errorf("cannot read the workloads: %w", err)
-	}
-	release, err := c.Store.Release(ctx, app.ReleaseID)
-	if err != nil {
-		return nil, nil, err
-	}
-	s := planScale(rows, after, release)
-	ch.Put, ch.Drop = append(slices.Clone(s.adjusted), s.fresh...), s.dropped
-	ch.Status = platform.AppScaling
-	op, err := c.begin(ctx, appID, "scale", ch)
-	if err != nil {
-		return nil, nil, err
+	if err := c.Store.Commit(ctx, appID, ch); err != nil || ch.Operation == nil {
+		return ch.Types, nil, err
 	}
 	// Commit numbered the generations in ch.Put; adjusted comes first there.
 	s.adjusted, s.fresh = ch.Put[:len(s.adjusted)], ch.Put[len(s.adjusted):]
+	op := *ch.Operation
 	c.run(user, appID, op, s)
-	return after, &op, nil
+	return ch.Types, &op, nil
 }
 
 // Private

@@ -37,10 +37,24 @@ type Change struct {
 	// RequireIdle refuses the change with CodeConflict while the app is
 	// scaling, restarting or being deployed (FS-8).
 	RequireIdle bool
+	// Plan, when set, fills in the rest of the Change from what is desired
+	// now. It is called within the transaction, after RequireIdle: what was
+	// read before it may be the rows of a replacement that has ended since,
+	// and writing them would bring them back. Its error refuses the change.
+	Plan func(now Desired, c *Change) error
 	// Event, EventData are the event that tells of it, caused by User.
 	Event     string
 	EventData map[string]any
 	User      platform.User
+}
+
+// Desired is what an app is to run now.
+type Desired struct {
+	// Release is that of the app, nil when it was never deployed.
+	Release *platform.Release
+	// Types is the formation, by name; Workloads are the rows, oldest first.
+	Types     []platform.ProcessType
+	Workloads []Workload
 }
 
 // Commit makes a change to an app. It fills in generations, creation and
@@ -49,6 +63,15 @@ func (s *Store) Commit(ctx context.Context, appID string, c *Change) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
 		if c.RequireIdle {
 			if err := requireIdle(ctx, tx, appID); err != nil {
+				return err
+			}
+		}
+		if c.Plan != nil {
+			now, err := desired(ctx, tx, appID)
+			if err != nil {
+				return fmt.Errorf("cannot read what app %s is to run: %w", appID, err)
+			}
+			if err := c.Plan(now, c); err != nil {
 				return err
 			}
 		}
@@ -96,6 +119,25 @@ func requireIdle(ctx context.Context, tx *sql.Tx, appID string) error {
 		return platform.Conflict("a deployment of the app is running; wait for its end, then try again")
 	}
 	return nil
+}
+
+func desired(ctx context.Context, tx *sql.Tx, appID string) (now Desired, err error) {
+	a, err := oneApp(ctx, tx, " WHERE id = ?", appID)
+	if err != nil {
+		return now, err
+	}
+	if a.ReleaseID != "" {
+		r, err := oneRelease(ctx, tx, a.ReleaseID)
+		if err != nil {
+			return now, err
+		}
+		now.Release = &r
+	}
+	if now.Types, err = formation(ctx, tx, appID); err != nil {
+		return now, err
+	}
+	now.Workloads, err = workloads(ctx, tx, appID)
+	return now, err
 }
 
 func (s *Store) commitTypes(ctx context.Context, tx *sql.Tx, appID string, c *Change) error {

@@ -66,11 +66,7 @@ func (s *Store) UnfinishedDeployments(ctx context.Context) ([]platform.Deploymen
 
 // Release finds a release by id.
 func (s *Store) Release(ctx context.Context, id string) (platform.Release, error) {
-	r, err := scanRelease(s.r.QueryRowContext(ctx, selectRelease+" WHERE id = ?", id))
-	if errors.Is(err, sql.ErrNoRows) {
-		return r, platform.NotFound("release", "there is no release %s", id)
-	}
-	return r, err
+	return oneRelease(ctx, s.r, id)
 }
 
 // Releases lists an app's releases, newest first.
@@ -90,6 +86,14 @@ func scanDeployment(r scanner) (d platform.Deployment, err error) {
 }
 
 const selectRelease = `SELECT id, app_id, deployment_id, image, image_size, version, commands, created_at FROM releases`
+
+func oneRelease(ctx context.Context, q querier, id string) (platform.Release, error) {
+	r, err := scanRelease(q.QueryRowContext(ctx, selectRelease+" WHERE id = ?", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, platform.NotFound("release", "there is no release %s", id)
+	}
+	return r, err
+}
 
 func scanRelease(r scanner) (rel platform.Release, err error) {
 	var created int64

@@ -13,7 +13,7 @@ import (
 
 // Formation lists the process types of an app, by name.
 func (s *Store) Formation(ctx context.Context, appID string) ([]platform.ProcessType, error) {
-	return collect(ctx, s.r, scanProcessType, selectProcessType+" WHERE app_id = ? ORDER BY name", appID)
+	return formation(ctx, s.r, appID)
 }
 
 // Workload is a row of the desired table: which containers of which release
@@ -34,7 +34,7 @@ type Workload struct {
 
 // Workloads lists the workloads of an app, oldest first.
 func (s *Store) Workloads(ctx context.Context, appID string) ([]Workload, error) {
-	return collect(ctx, s.r, scanWorkload, selectWorkload+" WHERE app_id = ? ORDER BY generation, type", appID)
+	return workloads(ctx, s.r, appID)
 }
 
 // Operation finds an operation of an app.
@@ -53,6 +53,14 @@ func (s *Store) UnfinishedOperations(ctx context.Context) ([]platform.Operation,
 }
 
 // Private
+
+func formation(ctx context.Context, q querier, appID string) ([]platform.ProcessType, error) {
+	return collect(ctx, q, scanProcessType, selectProcessType+" WHERE app_id = ? ORDER BY name", appID)
+}
+
+func workloads(ctx context.Context, q querier, appID string) ([]Workload, error) {
+	return collect(ctx, q, scanWorkload, selectWorkload+" WHERE app_id = ? ORDER BY generation, type", appID)
+}
 
 const selectProcessType = "SELECT app_id, name, amount, size, command, updated_at FROM process_types"
 
