@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync"
 
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/store"
@@ -40,10 +41,17 @@ type Reconciler struct {
 	// Region is REGION_NAME in containers.
 	Region string
 	Log    *slog.Logger
+
+	// applying is held from the reading of rows until the engine knows them:
+	// whoever read earlier must not tell later, or what a switch has just put
+	// into service goes out of it again, and what was removed comes back.
+	applying sync.Mutex
 }
 
 // Apply tells the engine all workloads of an app.
 func (r *Reconciler) Apply(ctx context.Context, appID string) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
 	rows, err := r.Store.Workloads(ctx, appID)
 	if err != nil {
 		return fmt.Errorf("cannot read the workloads of app %s: %w", appID, err)
@@ -53,6 +61,8 @@ func (r *Reconciler) Apply(ctx context.Context, appID string) error {
 
 // Remove tells the engine that nobody wants the workloads any more.
 func (r *Reconciler) Remove(ctx context.Context, workloadIDs ...string) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
 	var errs []error
 	for _, id := range workloadIDs {
 		errs = append(errs, r.Engine.Remove(ctx, id))
