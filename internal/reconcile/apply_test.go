@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -45,7 +46,7 @@ func deployedApp(t *testing.T, rows ...store.Workload) (*store.Store, platform.A
 
 // told is an engine that notes in which order it is told what.
 type told struct {
-	Engine
+	held []string
 
 	mu    sync.Mutex
 	words []string
@@ -71,6 +72,13 @@ func (e *told) Apply(_ context.Context, w platform.Workload) error {
 	}
 	return nil
 }
+
+func (e *told) Remove(_ context.Context, id string) error {
+	e.say(id + " removed")
+	return nil
+}
+
+func (e *told) Workloads(context.Context) ([]string, error) { return e.held, nil }
 
 func TestTheEngineIsToldTheNewestRowsLast(t *testing.T) {
 	s, app := deployedApp(t, store.Workload{ID: "w", Type: "api"})
@@ -104,5 +112,29 @@ func TestTheEngineIsToldTheNewestRowsLast(t *testing.T) {
 	wg.Wait()
 	if last := e.words[len(e.words)-1]; last != "w in service" {
 		t.Errorf("the engine was told %q", e.words)
+	}
+}
+
+func TestWhatTakesOverIsInServiceFirst(t *testing.T) {
+	s, app := deployedApp(t, store.Workload{ID: "old", Type: "api", Generation: 1, Active: true}, store.Workload{ID: "fresh", Type: "api", Generation: 2, Active: true})
+	rows := roster.New()
+	for _, id := range []string{"former", "old", "fresh"} {
+		rows.Put(platform.Instance{ID: id + "-1", WorkloadID: id, AppID: app.ID})
+	}
+	e := &told{held: []string{"former", "fresh", "old"}}
+	r := &Reconciler{Store: s, Engine: e, Roster: rows, Log: slog.New(slog.DiscardHandler)}
+	if err := r.Apply(t.Context(), app.ID); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"fresh in service", "old in service"}; !slices.Equal(e.words, want) {
+		t.Errorf("after a switch the engine was told %q, want %q", e.words, want)
+	}
+	// The former row is gone by a switch that has been committed, but not told.
+	e.words = nil
+	if _, err := r.RemoveUnwanted(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"fresh in service", "old in service", "former removed"}; !slices.Equal(e.words, want) {
+		t.Errorf("by an upkeep amid a switch the engine was told %q, want %q", e.words, want)
 	}
 }

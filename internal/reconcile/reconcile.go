@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 
 	"github.com/atollhq/atoll/internal/platform"
@@ -106,14 +107,20 @@ func (r *Reconciler) RemoveUnwanted(ctx context.Context, accept bool) (refused [
 		if wanted[id] {
 			continue
 		}
-		known, err := r.knowsAppOf(ctx, id)
+		appID := r.appOf(id)
+		known, err := r.knows(ctx, appID)
 		if err == nil && !known && !accept {
 			refused = append(refused, id)
 			continue
 		}
+		if err == nil && appID != "" {
+			// A switch may have been committed and not told yet: what takes
+			// the place of this one goes into service first.
+			err = r.Apply(ctx, appID)
+		}
 		if err == nil {
 			r.Log.Warn("Removing a workload that no app wants", "workload", id, "accepted", !known)
-			err = r.Engine.Remove(ctx, id)
+			err = r.Remove(ctx, id)
 		}
 		errs = append(errs, err)
 	}
@@ -167,16 +174,24 @@ func (r *Reconciler) wanted(ctx context.Context) (map[string]bool, error) {
 	return wanted, nil
 }
 
-// knowsAppOf reports whether the app of a workload is or was in the database.
-// A workload without any container has nothing to lose.
-func (r *Reconciler) knowsAppOf(ctx context.Context, workloadID string) (bool, error) {
+// appOf is the app of a workload; "" when it has no container.
+func (r *Reconciler) appOf(workloadID string) string {
 	instances, _ := r.Roster.Snapshot()
 	for _, i := range instances {
 		if i.WorkloadID == workloadID {
-			return r.Store.KnowsApp(ctx, i.AppID)
+			return i.AppID
 		}
 	}
-	return true, nil
+	return ""
+}
+
+// knows reports whether an app is or was in the database. A workload of none
+// has nothing to lose.
+func (r *Reconciler) knows(ctx context.Context, appID string) (bool, error) {
+	if appID == "" {
+		return true, nil
+	}
+	return r.Store.KnowsApp(ctx, appID)
 }
 
 func (r *Reconciler) apply(ctx context.Context, appID string, rows []store.Workload) error {
@@ -188,7 +203,9 @@ func (r *Reconciler) apply(ctx context.Context, appID string, rows []store.Workl
 		return err
 	}
 	var errs []error
-	for _, row := range rows {
+	// The newest first: what takes over a number goes into service before the
+	// row that gave it up is told so.
+	for _, row := range slices.Backward(rows) {
 		w, err := r.compose(ctx, common, row)
 		if err == nil {
 			err = r.Engine.Apply(ctx, w)
