@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/reconcile"
@@ -12,9 +13,11 @@ import (
 
 // step is a change of what runs that takes a while.
 type step struct {
-	// adjusted rows got other numbers or are new and in service at once;
+	// adjusted rows got other numbers or are new and in service at once; added
+	// are those of them that have new containers, with these numbers only;
 	// dropped are the ids of rows that are gone.
 	adjusted []store.Workload
+	added    []store.Workload
 	dropped  []string
 	// fresh rows take the place of the retired ones once all are ready.
 	fresh   []store.Workload
@@ -50,7 +53,9 @@ func (c *Control) run(user platform.User, appID string, op platform.Operation, s
 	})
 }
 
-// carryOut tells the engine and waits until everything new is ready.
+// carryOut tells the engine and waits until everything new is ready. What was
+// there before is not looked at: a crash of last week is no failure of this
+// step.
 func (c *Control) carryOut(ctx context.Context, appID string, s step) error {
 	if err := c.Reconciler.Apply(ctx, appID); err != nil {
 		return err
@@ -58,7 +63,7 @@ func (c *Control) carryOut(ctx context.Context, appID string, s step) error {
 	if err := c.Reconciler.Remove(ctx, s.dropped...); err != nil {
 		return err
 	}
-	return c.Reconciler.Await(ctx, append(append([]store.Workload{}, s.adjusted...), s.fresh...))
+	return c.Reconciler.Await(ctx, slices.Concat(s.added, s.fresh))
 }
 
 // conclude is the change that ends a step: the switch to the fresh rows, or

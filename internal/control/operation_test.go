@@ -61,9 +61,10 @@ func (e *instant) Workloads(context.Context) ([]string, error) { return nil, nil
 // fixture is a Control with a deployed app, api:3.
 type fixture struct {
 	*Control
-	t    *testing.T
-	user platform.User
-	app  platform.App
+	t      *testing.T
+	roster *roster.Roster
+	user   platform.User
+	app    platform.App
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -86,7 +87,7 @@ func newFixture(t *testing.T) *fixture {
 		t.Fatal(err)
 	}
 	log, rows := slog.New(slog.DiscardHandler), roster.New()
-	f := &fixture{t: t, user: u, app: a}
+	f := &fixture{t: t, roster: rows, user: u, app: a}
 	f.Control = New(Config{Store: s, Directory: directory.New(), Roster: rows, Log: log,
 		Reconciler: &reconcile.Reconciler{Store: s, Engine: &instant{roster: rows, held: map[string]platform.Workload{}}, Roster: rows, Log: log}})
 	t.Cleanup(f.Close)
@@ -176,6 +177,24 @@ func TestScaleAtTheEndOfARestart(t *testing.T) {
 			}
 		}
 		f.wantServing(amount)
+	}
+}
+
+// A scale is about the containers it adds: that one of the others crashed once
+// is none of its business, and that one has just crashed neither.
+func TestScaleDoesNotFailByAnOldCrash(t *testing.T) {
+	f := newFixture(t)
+	instances, _ := f.Roster.Snapshot()
+	before, now := instances[0], instances[1]
+	before.Restarts, before.LastExit = 1, &platform.Exit{Code: 137}
+	now.State, now.StartedAt, now.LastExit = platform.InstanceCrashed, time.Time{}, &platform.Exit{Code: 1}
+	for _, i := range []platform.Instance{before, now} {
+		f.roster.Put(i)
+	}
+	for _, amount := range []int{5, 2} {
+		if op := f.wait(f.scale(amount)); op.Status != platform.OperationDone {
+			t.Errorf("the scale to %d ended with %s: %s", amount, op.Status, op.Error)
+		}
 	}
 }
 

@@ -131,13 +131,23 @@ func (s *step) planType(own []store.Workload, wanted []int, blank store.Workload
 		if len(kept) == 0 {
 			s.dropped = append(s.dropped, row.ID)
 		} else if !slices.Equal(kept, row.Numbers) {
-			row.Numbers = kept
-			s.adjusted = append(s.adjusted, row)
+			s.adjust(row, kept)
 		}
 	}
 	if len(missing) > 0 {
-		blank.Numbers, blank.Active = missing, true
-		s.adjusted = append(s.adjusted, blank)
+		blank.Active = true
+		s.adjust(blank, missing)
+	}
+}
+
+// adjust plans other numbers for a row.
+func (s *step) adjust(row store.Workload, numbers []int) {
+	added := difference(numbers, row.Numbers)
+	row.Numbers = numbers
+	s.adjusted = append(s.adjusted, row)
+	if len(added) > 0 {
+		row.Numbers = added
+		s.added = append(s.added, row)
 	}
 }
 

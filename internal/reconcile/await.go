@@ -52,6 +52,9 @@ func (r *Reconciler) Await(ctx context.Context, rows []store.Workload) error {
 func check(instances []platform.Instance, rows []store.Workload, began, now time.Time) (waiting int, next time.Time, err error) {
 	byKey := map[string]platform.Instance{}
 	for _, i := range instances {
+		if i.State == platform.InstanceDraining || i.State == platform.InstanceStopping {
+			continue // it had that number before, and is on its way out
+		}
 		byKey[key(i.WorkloadID, i.Number)] = i
 	}
 	next = began.Add(startLimit)

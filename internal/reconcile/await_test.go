@@ -44,6 +44,9 @@ func TestCheck(t *testing.T) {
 		"one that could not be made": {instances: []platform.Instance{inst(1, nil), inst(2, func(i *platform.Instance) {
 			i.State, i.Reason = platform.InstanceFailed, "the network is full"
 		})}, message: "the network is full"},
+		"one beside its predecessor of the same number": {instances: []platform.Instance{inst(1, nil), inst(2, nil), inst(2, func(i *platform.Instance) {
+			i.ID, i.State, i.LastExit = "z", platform.InstanceDraining, &platform.Exit{Code: 137}
+		})}},
 		"one that waits for room": {instances: []platform.Instance{inst(1, nil), inst(2, func(i *platform.Instance) {
 			i.State, i.Reason, i.StartedAt = platform.InstanceStarting, "the network is full", time.Time{}
 		})}, after: startLimit - time.Second, waiting: 1},
