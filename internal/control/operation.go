@@ -103,7 +103,7 @@ func (c *Control) finish(ctx context.Context, appID string, ch *store.Change) er
 	if err := c.Store.Commit(ctx, appID, ch); err != nil {
 		return err
 	}
-	return errors.Join(c.Reconciler.Apply(ctx, appID), c.Reconciler.Remove(ctx, ch.Drop...))
+	return c.Reconciler.Replace(ctx, appID, ch.Drop...)
 }
 
 func (c *Control) userText(appID string, err error) string {

@@ -315,10 +315,13 @@ func (r *run) switchOver(ctx context.Context) error {
 		return fmt.Errorf("cannot switch to the new containers: %w", err)
 	}
 	// From here on the new version is the desired one: whatever goes wrong
-	// below is made good by the next reconciliation.
+	// below is made good by the next reconciliation. The server may be stopping:
+	// told half of it, the engine would let the old containers go while the new
+	// ones wait.
+	ctx = context.WithoutCancel(ctx)
 	r.fresh = nil
-	if err := errors.Join(r.Reconciler.Apply(ctx, r.app.ID), r.Reconciler.Remove(ctx, old...)); err != nil {
-		r.Log.Error("Cannot carry out a switch completely; the next start repeats it", "app", r.app.Name, "error", err)
+	if err := r.Reconciler.Replace(ctx, r.app.ID, old...); err != nil {
+		r.Log.Error("Cannot carry out a switch completely; the next look at the networks, or the next start, repeats it", "app", r.app.Name, "error", err)
 	}
 	r.Changed(r.app.ID)
 	r.say("-----> Deployed")

@@ -71,6 +71,16 @@ func (r *Reconciler) Remove(ctx context.Context, workloadIDs ...string) error {
 	return errors.Join(errs...)
 }
 
+// Replace tells the engine all workloads of an app, then that nobody wants some
+// others any more. Those stay when it could not be told what takes their place:
+// RemoveUnwanted makes good for both.
+func (r *Reconciler) Replace(ctx context.Context, appID string, goneIDs ...string) error {
+	if err := r.Apply(ctx, appID); err != nil {
+		return err
+	}
+	return r.Remove(ctx, goneIDs...)
+}
+
 // ApplyAll repeats every wish, and removes from the engine the workloads
 // without a row, see RemoveUnwanted. It is called at every start, after the
 // engine reported what runs.
