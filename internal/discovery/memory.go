@@ -17,7 +17,7 @@ import (
 // than that before a kill -9 is seen again.
 const rememberEvery = 100 * time.Millisecond
 
-// sight is what was seen of one process.
+// sight is what was seen of one container and its process.
 type sight struct {
 	ID          string               `json:"id"`
 	StartedAt   time.Time            `json:"started_at"`
@@ -43,7 +43,14 @@ func (o *Observer) Recall() error {
 		return fmt.Errorf("cannot recall who was ready: %s is damaged: %w", o.cfg.File, err)
 	}
 	for _, s := range sights {
-		o.cfg.Roster.Observe(s.ID, s.StartedAt, s.Observation)
+		inst, known := o.cfg.Roster.Get(s.ID)
+		if !known {
+			continue
+		}
+		if !inst.StartedAt.Equal(s.StartedAt) { // that says nothing of the present process
+			s.Observation = platform.Observation{Served: s.Observation.Served}
+		}
+		o.cfg.Roster.Observe(s.ID, inst.StartedAt, s.Observation)
 	}
 	return nil
 }
@@ -81,12 +88,14 @@ func (o *Observer) remember(ctx context.Context) {
 	note(rows)
 }
 
-// sightsOf is what is worth recalling: who is ready.
+// sightsOf is what is worth recalling: who is ready, and who has served.
 func sightsOf(rows []platform.Instance) []sight {
 	sights := []sight{}
 	for _, inst := range rows {
-		if inst.Observation.Ready && !inst.StartedAt.IsZero() {
-			sights = append(sights, sight{inst.ID, inst.StartedAt, inst.Observation})
+		o := inst.Observation
+		o.Leaving = false // that is about a stop which this process was asked for
+		if o.Served || o.Ready && !inst.StartedAt.IsZero() {
+			sights = append(sights, sight{inst.ID, inst.StartedAt, o})
 		}
 	}
 	return sights

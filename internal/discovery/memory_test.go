@@ -74,6 +74,26 @@ func TestReadinessIsNotedWithoutAStop(t *testing.T) {
 	}
 }
 
+// A crash while the server is down does not make a stranger of a service.
+func TestThatAContainerHasServedOutlivesTheServer(t *testing.T) {
+	m, file := newMachine(), filepath.Join(t.TempDir(), "observed.json")
+	r, stop := observe(t, m, func(c *Config) { c.File = file })
+	inst := instance("a", "api")
+	m.listen("/ns/a", socket("tcp", "0.0.0.0:3000"))
+	r.Put(inst)
+	seen(t, r, "a", "ready", ready)
+	inst.StartedAt = time.Time{} // it waits for its next start, and so finds it the next server
+	r.Put(inst)
+	stop()
+	for _, started := range []time.Time{{}, time.Now()} {
+		inst.StartedAt = started
+		again, _ := recall(t, file, inst).Get("a")
+		if !again.Observation.Served || again.Observation.Ready {
+			t.Errorf("started at %v: recalled %+v", started, again.Observation)
+		}
+	}
+}
+
 func TestADamagedNoteIsNoKnowledge(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "observed.json")
 	if err := os.WriteFile(file, []byte(`[{"id":"a"`), 0o600); err != nil {

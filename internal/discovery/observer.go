@@ -26,8 +26,9 @@ type Config struct {
 	// Open gives access to the sockets of a network namespace; nil means
 	// sock_diag. Tests may set it.
 	Open func(netnsPath string) (Namespace, error)
-	// SettleTime defaults to platform.SettleTime.
-	SettleTime time.Duration
+	// SettleTime and BootSettleTime default to those of platform.
+	SettleTime     time.Duration
+	BootSettleTime time.Duration
 }
 
 // Namespace is a container's network namespace.
@@ -67,6 +68,9 @@ func New(cfg Config) (*Observer, error) {
 	if cfg.SettleTime == 0 {
 		cfg.SettleTime = platform.SettleTime
 	}
+	if cfg.BootSettleTime == 0 {
+		cfg.BootSettleTime = max(platform.BootSettleTime, cfg.SettleTime)
+	}
 	return &Observer{cfg: cfg}, nil
 }
 
@@ -75,6 +79,13 @@ type process struct {
 	id      string
 	started int64
 	netns   string
+}
+
+// watch is a watcher at work.
+type watch struct {
+	watcher *watcher
+	stop    context.CancelFunc
+	leaving bool // the watcher was told
 }
 
 // Run watches until ctx ends and leaves nothing behind then. Each process
@@ -86,10 +97,10 @@ func (o *Observer) Run(ctx context.Context) error {
 	if o.cfg.File != "" {
 		wg.Go(func() { o.remember(ctx) })
 	}
-	watched := map[process]context.CancelFunc{}
+	watched := map[process]*watch{}
 	defer func() {
-		for _, stop := range watched {
-			stop()
+		for _, w := range watched {
+			w.stop()
 		}
 	}()
 	for {
@@ -103,14 +114,18 @@ func (o *Observer) Run(ctx context.Context) error {
 			present[key] = true
 			if watched[key] == nil {
 				watching, stop := context.WithCancel(ctx)
-				watched[key] = stop
 				w := newWatcher(o.cfg, inst)
+				watched[key] = &watch{stop: stop, watcher: w}
 				wg.Go(func() { w.run(watching) })
 			}
+			if w := watched[key]; inst.State == platform.InstanceDraining && !w.leaving {
+				w.leaving = true
+				close(w.watcher.leaving)
+			}
 		}
-		for key, stop := range watched {
+		for key, w := range watched {
 			if !present[key] {
-				stop()
+				w.stop()
 				delete(watched, key)
 			}
 		}

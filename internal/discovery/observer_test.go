@@ -74,6 +74,12 @@ func (m *machine) listen(path string, sockets ...Socket) {
 	m.sockets[path] = sockets
 }
 
+func (m *machine) fail(path string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.broken[path] = err
+}
+
 func (m *machine) accept(addr string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -194,6 +200,85 @@ func TestWorkerIsReadyWhenItHasSettled(t *testing.T) {
 	old.StartedAt = time.Now().Add(-time.Minute)
 	r.Put(old)
 	seen(t, r, "old", "ready", ready)
+}
+
+// A service that boots for longer than the settle time is not in the names while
+// it refuses connections, once it is known for a service.
+func TestATypeThatHasServedMayBootForLong(t *testing.T) {
+	m := newMachine()
+	const settle, boot = 100 * time.Millisecond, time.Second
+	r, _ := observe(t, m, func(c *Config) { c.SettleTime, c.BootSettleTime = settle, boot })
+	put := func(id string, change func(*platform.Instance)) platform.Instance {
+		inst := instance(id, "api")
+		inst.AppID = "shop"
+		if change != nil {
+			change(&inst)
+		}
+		r.Put(inst)
+		return inst
+	}
+	first := put("first", nil)
+	if o := seen(t, r, "first", "ready", ready); o.Served {
+		t.Error("it listens nowhere")
+	}
+	m.listen("/ns/first", socket("udp", "0.0.0.0:40000", 1), socket("tcp", "127.0.0.1:3000"))
+	time.Sleep(settle) // a look in between finds no service
+	m.listen("/ns/first", socket("tcp", "0.0.0.0:3000"))
+	seen(t, r, "first", "its listener", func(o platform.Observation) bool { return o.Served })
+
+	second := put("second", nil)
+	once := put("once", func(i *platform.Instance) { i.Kind = platform.KindOneOff })
+	worker := put("worker", func(i *platform.Instance) { i.Type = "worker" })
+	for inst, want := range map[*platform.Instance]time.Duration{&once: settle, &worker: settle, &second: boot} {
+		if o := seen(t, r, inst.ID, "ready", ready); o.ReadyAt.Sub(inst.StartedAt) < want || o.ReadyAt.Sub(inst.StartedAt) > want+boot/2 {
+			t.Errorf("%s was ready after %v, want %v", inst.ID, o.ReadyAt.Sub(inst.StartedAt), want)
+		}
+	}
+
+	// Its own next process is known as well, and ready when it listens.
+	r.Delete("second")
+	m.listen("/ns/first")
+	first.StartedAt = time.Now()
+	r.Put(first)
+	time.Sleep(3 * settle)
+	m.listen("/ns/first", socket("tcp", "0.0.0.0:3000"))
+	if o := seen(t, r, "first", "ready again", ready); len(o.Listeners) == 0 {
+		t.Error("ready before it listened")
+	}
+}
+
+// Looks at who is ready are seconds apart. One that began to listen since the
+// last has clients all the same.
+func TestADrainingContainerIsLookedAtOnceMore(t *testing.T) {
+	m := newMachine()
+	r, _ := observe(t, m, func(c *Config) { c.SettleTime = time.Nanosecond })
+	inst := instance("a", "api")
+	r.Put(inst)
+	seen(t, r, "a", "ready", ready)
+	m.listen("/ns/a", socket("tcp", "0.0.0.0:3000"))
+	m.fail("/ns/a", errors.New("no sockets just now"))
+	inst.State = platform.InstanceDraining
+	r.Put(inst)
+	time.Sleep(50 * time.Millisecond)
+	if row, _ := r.Get("a"); row.Observation.Leaving {
+		t.Fatal("a look that failed counts")
+	}
+	m.fail("/ns/a", nil)
+	seen(t, r, "a", "the look", func(o platform.Observation) bool { return o.Leaving })
+	if row, _ := r.Get("a"); !row.Reachable() {
+		t.Error("its listener was not seen")
+	}
+
+	now := instance("b", "worker")
+	r.Put(now)
+	seen(t, r, "b", "ready", ready)
+	now.State = platform.InstanceDraining
+	began := time.Now()
+	r.Put(now)
+	seen(t, r, "b", "the look", func(o platform.Observation) bool { return o.Leaving })
+	if d := time.Since(began); d > restless/2 {
+		t.Errorf("it took %v", d)
+	}
 }
 
 func TestReadyLastsForTheLifeOfTheProcess(t *testing.T) {

@@ -40,10 +40,12 @@ type watcher struct {
 	complained bool
 	// clients are sockets that look like those of clients, see listeners.
 	clients map[uint32]time.Time
+	// leaving is closed when the container begins to drain.
+	leaving chan struct{}
 }
 
 func newWatcher(cfg Config, inst platform.Instance) *watcher {
-	w := &watcher{cfg: cfg, inst: inst, started: inst.StartedAt, clients: map[uint32]time.Time{}}
+	w := &watcher{cfg: cfg, inst: inst, started: inst.StartedAt, clients: map[uint32]time.Time{}, leaving: make(chan struct{})}
 	if w.started.IsZero() {
 		w.started = time.Now()
 	}
@@ -51,6 +53,7 @@ func newWatcher(cfg Config, inst platform.Instance) *watcher {
 	if o := inst.Observation; o.Ready && !o.ReadyAt.Before(inst.StartedAt) {
 		w.seen = o
 	}
+	w.seen.Leaving, w.seen.Served = false, inst.Observation.Served
 	return w
 }
 
@@ -63,6 +66,7 @@ func (w *watcher) run(ctx context.Context) {
 	}()
 	began := time.Now()
 	pause := time.Duration(0)
+	leaving := w.leaving
 	for {
 		changed := w.look(ctx)
 		if ctx.Err() != nil {
@@ -72,6 +76,8 @@ func (w *watcher) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-leaving:
+			leaving = nil
 		case <-time.After(pause):
 		}
 	}
@@ -100,9 +106,12 @@ func (w *watcher) next(last time.Duration, changed bool, age time.Duration) time
 // look observes once, writes the result, and reports whether it differs from
 // the last.
 func (w *watcher) look(ctx context.Context) bool {
+	leaving := w.leaves() // before the look, which is to be newer
 	now := time.Now()
 	o := w.seen
 	o.Listeners = w.listeners(now)
+	o.Leaving = leaving && !w.complained
+	o.Served = o.Served || w.serves(o.Listeners)
 	if !o.Ready && w.ready(ctx, o.Listeners, now) {
 		o.Ready, o.ReadyAt = true, now
 		w.cfg.Log.Debug("A container is ready", "container", w.inst.Label(), "app", w.inst.AppName, "after", now.Sub(w.started))
@@ -117,14 +126,41 @@ func (w *watcher) look(ctx context.Context) bool {
 	return changed
 }
 
-// ready applies decision 7 of the architecture.
+// leaves reports whether the container drains.
+func (w *watcher) leaves() bool {
+	select {
+	case <-w.leaving:
+		return true
+	default:
+		return false
+	}
+}
+
+// ready applies decision 7 of the architecture. A type that has listened
+// before takes its time to boot: were it ready after the short settle time, a
+// restart would end in refused connections.
 func (w *watcher) ready(ctx context.Context, listeners []platform.Listener, now time.Time) bool {
 	if platform.IsPublic(w.inst.Type) && w.inst.Kind == platform.KindApp {
 		return w.accepts(ctx)
 	}
 	inst := w.inst
 	inst.Observation.Listeners = listeners
-	return inst.ListensPrivately() || now.Sub(w.started) >= w.cfg.SettleTime
+	ran := now.Sub(w.started)
+	switch {
+	case inst.ListensPrivately() || ran >= w.cfg.BootSettleTime:
+		return true
+	case ran < w.cfg.SettleTime:
+		return false
+	}
+	return inst.Kind != platform.KindApp || !w.cfg.Roster.Served(inst.AppID, inst.Type)
+}
+
+// serves reports whether members can connect to one of the listeners, without
+// those that may be clients.
+func (w *watcher) serves(listeners []platform.Listener) bool {
+	inst := w.inst
+	inst.Observation.Listeners = slices.DeleteFunc(slices.Clone(listeners), mayBeClient)
+	return inst.ListensPrivately()
 }
 
 // accepts reports whether $PORT takes a connection (CL-2). Sockets alone
@@ -153,6 +189,10 @@ const (
 	clientAge       = 2 * time.Second
 )
 
+func mayBeClient(l platform.Listener) bool {
+	return l.Protocol == "udp" && l.Addr.IsUnspecified() && l.Port >= firstClientPort && l.Port <= lastClientPort
+}
+
 // listeners returns what the process listens on, in the order of the
 // roster; the last known when it can't be seen now.
 func (w *watcher) listeners(now time.Time) []platform.Listener {
@@ -168,7 +208,7 @@ func (w *watcher) listeners(now time.Time) []platform.Listener {
 	var out []platform.Listener
 	clients := map[uint32]time.Time{}
 	for _, s := range sockets {
-		if s.Protocol == "udp" && s.Addr.IsUnspecified() && s.Port >= firstClientPort && s.Port <= lastClientPort {
+		if mayBeClient(s.Listener) {
 			since, known := w.clients[s.Inode]
 			if !known {
 				since = now

@@ -90,6 +90,11 @@ type Observation struct {
 	ReadyAt time.Time
 	// Listeners are the sockets it listens on, by port, then protocol.
 	Listeners []Listener
+	// Leaving: Listeners were looked at after it began to drain.
+	Leaving bool
+	// Served: this process, or an earlier one of the same container, has
+	// listened where members of the private network can connect to.
+	Served bool
 }
 
 // Listener is a socket that waits for traffic inside a container.

@@ -77,4 +77,8 @@ const (
 	// SettleTime is how long any other type must run before it counts as
 	// ready when it listens nowhere.
 	SettleTime = 10 * time.Second
+	// BootSettleTime is that of a type of which a container has listened: this
+	// one is still booting then. It ends before BootTimeout, so that it is no
+	// failure that a container does not listen any more.
+	BootSettleTime = BootTimeout - 5*time.Second
 )

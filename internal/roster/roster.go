@@ -35,16 +35,32 @@ func (r *Roster) Get(id string) (platform.Instance, bool) {
 	return platform.Instance{}, false
 }
 
+// Served reports whether a container of a process type has ever listened where
+// members of the private network can connect to.
+func (r *Roster) Served(appID, processType string) bool {
+	rows, _ := r.rows.Load()
+	first := platform.Instance{AppID: appID, Type: processType}
+	i, _ := slices.BinarySearchFunc(rows, first, order)
+	for ; i < len(rows) && rows[i].AppID == appID && rows[i].Type == processType; i++ {
+		if rows[i].Observation.Served {
+			return true
+		}
+	}
+	return false
+}
+
 // Put adds or replaces an instance. Its Observation is kept from the row
 // that is there, unless the process is another one than before (StartedAt
-// changed): what was seen of the old process says nothing about the new.
-// Only the engine calls it.
+// changed): what was seen of the old process says nothing about the new, but
+// that the container has Served. Only the engine calls it.
 func (r *Roster) Put(inst platform.Instance) {
 	r.rows.Update(func(rows []platform.Instance) ([]platform.Instance, bool) {
 		out := slices.Clone(rows)
 		if i := index(out, inst.ID); i >= 0 {
 			if out[i].StartedAt.Equal(inst.StartedAt) {
 				inst.Observation = out[i].Observation
+			} else {
+				inst.Observation.Served = out[i].Observation.Served
 			}
 			out[i] = inst
 		} else {
@@ -84,7 +100,8 @@ func (r *Roster) Observe(id string, startedAt time.Time, o platform.Observation)
 }
 
 func equal(a, b platform.Observation) bool {
-	return a.Ready == b.Ready && a.ReadyAt.Equal(b.ReadyAt) && slices.Equal(a.Listeners, b.Listeners)
+	return a.Ready == b.Ready && a.ReadyAt.Equal(b.ReadyAt) && slices.Equal(a.Listeners, b.Listeners) &&
+		a.Leaving == b.Leaving && a.Served == b.Served
 }
 
 func index(rows []platform.Instance, id string) int {

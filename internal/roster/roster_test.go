@@ -27,6 +27,34 @@ func TestObservationBelongsToAProcess(t *testing.T) {
 	}
 }
 
+func TestThatAContainerHasServedOutlivesItsProcess(t *testing.T) {
+	r := New()
+	first := time.Unix(1, 0)
+	r.Put(platform.Instance{ID: "a", AppID: "app", Type: "api", Number: 2, StartedAt: first})
+	for _, other := range []platform.Instance{{ID: "b", AppID: "app", Type: "api", Number: 1}, {ID: "c", AppID: "app", Type: "db", Number: 1}, {ID: "d", AppID: "bpp", Type: "api", Number: 1}} {
+		r.Put(other)
+	}
+	if r.Served("app", "api") {
+		t.Fatal("it has not listened yet")
+	}
+	r.Observe("a", first, platform.Observation{Served: true})
+	for _, started := range []time.Time{first, {}, first.Add(time.Second)} { // it crashes, and starts again
+		r.Put(platform.Instance{ID: "a", AppID: "app", Type: "api", Number: 2, StartedAt: started})
+		if !r.Served("app", "api") {
+			t.Fatalf("forgotten with a process that started at %v", started)
+		}
+	}
+	for _, other := range [][2]string{{"app", "db"}, {"bpp", "api"}, {"app", "ap"}, {"zpp", "api"}} {
+		if r.Served(other[0], other[1]) {
+			t.Errorf("%v has not listened", other)
+		}
+	}
+	r.Delete("a")
+	if r.Served("app", "api") {
+		t.Error("remembered although no such container is left")
+	}
+}
+
 func TestSnapshotIsOrderedAndDoesNotChange(t *testing.T) {
 	r := New()
 	for _, i := range []platform.Instance{{ID: "c", Type: "web", Number: 2}, {ID: "a", Type: "web", Number: 1, Generation: 2}, {ID: "b", Type: "web", Number: 1, Generation: 1}} {

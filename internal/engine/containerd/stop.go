@@ -44,7 +44,11 @@ func (k *keeper) drain(ctx context.Context, exited <-chan ending) (*ending, erro
 	if k.record().Stop == nil {
 		k.publish(func(i *platform.Instance) { i.State = platform.InstanceDraining })
 		until := time.Now().UTC()
-		if row, ok := k.e.cfg.Sink.Get(k.id); ok && row.Reachable() {
+		reachable, ended, err := k.reachable(ctx, exited)
+		if err != nil || ended != nil {
+			return ended, err
+		}
+		if reachable {
 			until = until.Add(platform.DrainDelay)
 		}
 		k.mu.Lock()
@@ -53,6 +57,32 @@ func (k *keeper) drain(ctx context.Context, exited <-chan ending) (*ending, erro
 		k.save(ctx)
 	}
 	return waitUntil(ctx, k.record().Stop.DrainUntil, exited)
+}
+
+// lookTime is how long a stop waits for the observer to look once more.
+const lookTime = time.Second
+
+// reachable reports whether somebody could be connected to the container, which
+// has just left the names. Looks at one that is in service but listens nowhere
+// are seconds apart, and it may have begun to listen since the last: the
+// observer looks again when it sees the row draining. It also returns the end
+// of the process if that came meanwhile.
+func (k *keeper) reachable(ctx context.Context, exited <-chan ending) (bool, *ending, error) {
+	began := time.Now()
+	for pause := lookTime / 100; ; pause *= 2 {
+		row, _ := k.e.cfg.Sink.Get(k.id)
+		switch {
+		case row.Reachable():
+			return true, nil, nil
+		case !row.Observation.Ready || row.Observation.Leaving:
+			return false, nil, nil
+		case time.Since(began) >= lookTime: // then nobody knows
+			return true, nil, nil
+		}
+		if ended, err := waitUntil(ctx, time.Now().Add(pause), exited); err != nil || ended != nil {
+			return false, ended, err
+		}
+	}
 }
 
 // terminate sends SIGTERM and, when that was not heeded in time, SIGKILL. It

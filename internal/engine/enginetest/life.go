@@ -128,15 +128,38 @@ func testNoDrain(t *testing.T, f *fixture) {
 	w := f.workload("probe wait", 1)
 	i := f.start(t, w)[0]
 	f.awaitLog(t, w.AppID, "ready")
-	f.roster.Observe(i.ID, i.StartedAt, platform.Observation{Ready: true,
-		Listeners: []platform.Listener{{Protocol: "tcp", Addr: netip.MustParseAddr("127.0.0.1"), Port: 4000}}})
+	o := platform.Observation{Ready: true, Listeners: []platform.Listener{{Protocol: "tcp", Addr: netip.MustParseAddr("127.0.0.1"), Port: 4000}}}
+	f.roster.Observe(i.ID, i.StartedAt, o)
 	check(t, f.Remove(context.Background(), w.ID))
+	f.lookAgain(t, w, o)
 	f.roster.AwaitGone(t, w.ID)
 	draining := stateAt(t, f, i.ID, platform.InstanceDraining)
 	if d := stateAt(t, f, i.ID, platform.InstanceStopping).Sub(draining); d >= platform.DrainDelay {
 		t.Errorf("it drained for %v although nobody could connect", d)
 	}
 	f.awaitLog(t, w.AppID, "got SIGTERM")
+}
+
+func testDrainOfLateListener(t *testing.T, f *fixture) {
+	w := f.workload("probe wait", 1)
+	i := f.start(t, w)[0]
+	f.awaitLog(t, w.AppID, "ready")
+	f.roster.Observe(i.ID, i.StartedAt, platform.Observation{Ready: true})
+	check(t, f.Remove(context.Background(), w.ID))
+	f.lookAgain(t, w, platform.Observation{Ready: true, Listeners: []platform.Listener{{Protocol: "tcp", Addr: netip.IPv4Unspecified(), Port: 4000}}})
+	f.roster.AwaitGone(t, w.ID)
+	draining := stateAt(t, f, i.ID, platform.InstanceDraining)
+	if d := stateAt(t, f, i.ID, platform.InstanceStopping).Sub(draining); d < platform.DrainDelay {
+		t.Errorf("stopped %v after it was reported as draining, want at least %v", d, platform.DrainDelay)
+	}
+}
+
+// lookAgain is what the observer does when the container of a workload drains.
+func (f *fixture) lookAgain(t *testing.T, w platform.Workload, o platform.Observation) {
+	t.Helper()
+	i := f.roster.Await(t, w.ID, "draining", func(rows []platform.Instance) bool { return rows[0].State == platform.InstanceDraining })[0]
+	o.Leaving = true
+	f.roster.Observe(i.ID, i.StartedAt, o)
 }
 
 func stateAt(t *testing.T, f *fixture, id string, state platform.InstanceState) time.Time {

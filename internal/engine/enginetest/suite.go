@@ -53,6 +53,7 @@ func Run(t *testing.T, setUp func(*testing.T) Harness) {
 		{"activation is taken over without a restart", testActive},
 		{"a container drains before it is stopped", testDrain},
 		{"a container that nobody can reach does not drain", testNoDrain},
+		{"a container that listens since the last look drains", testDrainOfLateListener},
 		{"a process that ignores SIGTERM is killed", testStubborn},
 		{"a signal reaches the first process", testSignal},
 		{"profile files are read before the command", testProfile},
