@@ -3,7 +3,6 @@ package control
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/atollhq/atoll/internal/platform"
 	"github.com/atollhq/atoll/internal/store"
@@ -71,25 +70,14 @@ func (c *Control) UpdateApp(ctx context.Context, user platform.User, appID strin
 // DestroyApp stops an app's containers and forgets it. CodeConflict while it
 // is being deployed, scaled or restarted.
 func (c *Control) DestroyApp(ctx context.Context, user platform.User, appID string) error {
-	rows, err := c.Store.Workloads(ctx, appID)
-	if err != nil {
-		return fmt.Errorf("cannot read the workloads: %w", err)
-	}
-	if err := c.Store.Commit(ctx, appID, &store.Change{RequireIdle: true}); err != nil {
-		return err
-	}
 	if err := c.Store.DeleteApp(ctx, user, appID); err != nil {
 		return err
 	}
-	c.Directory.Delete(appID)
-	ids := make([]string, 0, len(rows))
-	for _, row := range rows {
-		ids = append(ids, row.ID)
-	}
+	c.Publish(appID)
 	c.Pipeline.Forget(appID)
 	// The app is gone whatever happens now; the next start removes what the
 	// engine still holds.
-	if err := errors.Join(c.EndOneOffs(ctx, appID), c.Reconciler.Remove(ctx, ids...), c.Policies.Apply(ctx), c.Forget(appID)); err != nil {
+	if err := errors.Join(c.EndOneOffs(ctx, appID), c.Reconciler.RemoveApp(ctx, appID), c.Policies.Apply(ctx), c.Forget(appID)); err != nil {
 		c.Log.Error("Cannot remove everything of a destroyed app", "app", appID, "error", err)
 	}
 	return nil

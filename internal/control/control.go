@@ -47,6 +47,10 @@ type Control struct {
 	ctx  context.Context
 	stop context.CancelCauseFunc
 	wg   sync.WaitGroup
+
+	// publishing is held from the reading of an app until the directory has
+	// it: the last to write it is to be the last who read it.
+	publishing sync.Mutex
 }
 
 // New returns a Control. Call Recover before the first request.
@@ -114,7 +118,13 @@ func FillDirectory(ctx context.Context, s *store.Store, d *directory.Directory, 
 
 // Publish writes an app as the store has it now into the directory.
 func (c *Control) Publish(appID string) {
+	c.publishing.Lock()
+	defer c.publishing.Unlock()
 	e, err := entry(c.ctx, c.Store, c.BaseDomain, appID)
+	if platform.CodeOf(err) == platform.CodeNotFound { // destroyed meanwhile
+		c.Directory.Delete(appID)
+		return
+	}
 	if err != nil {
 		c.Log.Error("Cannot publish an app to the views; the next start does", "app", appID, "error", err)
 		return

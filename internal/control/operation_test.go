@@ -10,8 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/atollhq/atoll/internal/deploy"
 	"github.com/atollhq/atoll/internal/directory"
 	"github.com/atollhq/atoll/internal/platform"
+	"github.com/atollhq/atoll/internal/policy"
+	"github.com/atollhq/atoll/internal/privnet"
 	"github.com/atollhq/atoll/internal/reconcile"
 	"github.com/atollhq/atoll/internal/roster"
 	"github.com/atollhq/atoll/internal/store"
@@ -58,6 +61,10 @@ func (e *instant) Remove(_ context.Context, id string) error {
 
 func (e *instant) Workloads(context.Context) ([]string, error) { return nil, nil }
 
+type noSwitch struct{}
+
+func (noSwitch) SetPolicies(context.Context, []privnet.Policy) error { return nil }
+
 // fixture is a Control with a deployed app, api:3.
 type fixture struct {
 	*Control
@@ -89,6 +96,10 @@ func newFixture(t *testing.T) *fixture {
 	log, rows := slog.New(slog.DiscardHandler), roster.New()
 	f := &fixture{t: t, roster: rows, user: u, app: a}
 	f.Control = New(Config{Store: s, Directory: directory.New(), Roster: rows, Log: log,
+		Pipeline:   &deploy.Pipeline{Config: deploy.Config{Streams: &deploy.Streams{}}},
+		Policies:   policy.New(policy.Config{Store: s, Switch: noSwitch{}, Log: log}),
+		EndOneOffs: func(context.Context, string) error { return nil },
+		Forget:     func(string) error { return nil },
 		Reconciler: &reconcile.Reconciler{Store: s, Engine: &instant{roster: rows, held: map[string]platform.Workload{}}, Roster: rows, Log: log}})
 	t.Cleanup(f.Close)
 	rel := f.release()

@@ -71,6 +71,23 @@ func (r *Reconciler) Remove(ctx context.Context, workloadIDs ...string) error {
 	return errors.Join(errs...)
 }
 
+// RemoveApp tells the engine that nobody wants the containers of an app any
+// more. It looks for them in the roster: the app's rows are gone.
+func (r *Reconciler) RemoveApp(ctx context.Context, appID string) error {
+	r.applying.Lock()
+	defer r.applying.Unlock()
+	instances, _ := r.Roster.Snapshot()
+	removed := map[string]bool{}
+	var errs []error
+	for _, i := range instances {
+		if i.AppID == appID && i.Kind == platform.KindApp && !removed[i.WorkloadID] {
+			removed[i.WorkloadID] = true
+			errs = append(errs, r.Engine.Remove(ctx, i.WorkloadID))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // Replace tells the engine all workloads of an app, then that nobody wants some
 // others any more. Those stay when it could not be told what takes their place:
 // RemoveUnwanted makes good for both.

@@ -126,9 +126,13 @@ func (s *Store) UpdateApp(ctx context.Context, user platform.User, appID string,
 }
 
 // DeleteApp removes an app with all that belongs to it but its events, and
-// the policy's rules that name it.
+// the policy's rules that name it. CodeConflict while it is scaling, restarting
+// or being deployed.
 func (s *Store) DeleteApp(ctx context.Context, user platform.User, appID string) error {
 	return s.write(ctx, func(tx *sql.Tx) error {
+		if err := requireIdle(ctx, tx, appID); err != nil {
+			return err
+		}
 		if err := s.deleteRulesOf(ctx, tx, user, appID); err != nil {
 			return err
 		}
