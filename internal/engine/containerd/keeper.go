@@ -113,14 +113,10 @@ const saveTime = 10 * time.Second
 func (k *keeper) watch(ctx context.Context, exited <-chan ending) <-chan ending {
 	select {
 	case end := <-exited:
-		if k.once() {
-			k.conclude(ctx, end, "")
-		} else {
-			k.crashed(ctx, end)
-		}
+		k.noteEnd(ctx, end)
 		return nil
 	case <-k.saveC:
-		k.save(ctx)
+		return k.saveRunning(ctx, exited)
 	case <-k.groupC:
 		k.regroup(ctx)
 	case <-k.stopC:
@@ -128,6 +124,38 @@ func (k *keeper) watch(ctx context.Context, exited <-chan ending) <-chan ending 
 	case <-ctx.Done():
 	}
 	return exited
+}
+
+// saveRunning saves the record while the process runs. Its turn can be seconds
+// off, when hundreds of containers are switched at once: an end that comes
+// meanwhile is published without it, for clients are sent there until then, and
+// so is a stop. Both save the record themselves.
+func (k *keeper) saveRunning(ctx context.Context, exited <-chan ending) <-chan ending {
+	turn := k.e.ends.ask(k.appID())
+	select {
+	case <-turn.come:
+		k.write(ctx)
+		turn.leave()
+	case end := <-exited:
+		turn.leave()
+		k.noteEnd(ctx, end)
+		return nil
+	case <-k.stopC:
+		turn.leave()
+	case <-ctx.Done(): // Close waits for this, but not for a line
+		turn.leave()
+		k.write(ctx)
+	}
+	return exited
+}
+
+// noteEnd records that the process ended.
+func (k *keeper) noteEnd(ctx context.Context, end ending) {
+	if k.once() {
+		k.conclude(ctx, end, "")
+	} else {
+		k.crashed(ctx, end)
+	}
 }
 
 // awaitRetry waits until the next start is due and reports whether it is.
@@ -268,6 +296,11 @@ func (k *keeper) save(ctx context.Context) {
 	case <-turn.come:
 	case <-ctx.Done(): // Close waits for this, but not for a line
 	}
+	k.write(ctx)
+}
+
+// write writes the record; it is the caller's turn.
+func (k *keeper) write(ctx context.Context) {
 	k.mu.Lock()
 	rec, stored := k.rec, k.stored
 	k.mu.Unlock()
