@@ -58,7 +58,7 @@ func TestCommands(t *testing.T) {
 	// By command; the rest of its arguments. Those that change something leave
 	// it as it was.
 	commands := map[string][]string{
-		"apps": {}, "cron-tasks": {"-a", a.Name}, "doctor": {"commands-app/web", "commands-app", "8080"}, "drops": {"-a", a.Name}, "flows": {"-a", a.Name},
+		"apps": {}, "cron-tasks": {"-a", a.Name}, "doctor": {"commands-app/web", "commands-app.internal", "8080"}, "drops": {"-a", a.Name}, "flows": {"-a", a.Name},
 		"policy": {"-a", a.Name}, "policy allow": {"*:* -> *:* 3000", "-a", a.Name}, "policy mode": {"open", "-a", a.Name}, "policy remove": {"*:* -> *:* 3000", "-a", a.Name},
 		"create": {"commands-made"}, "deploy": {dir, "-a", a.Name}, "deployments": {"-a", a.Name}, "deployments follow": {"-a", a.Name}, "deployments logs": {"-a", a.Name},
 		"env": {"-a", a.Name}, "env get": {"NAME", "-a", a.Name}, "events": {"-a", a.Name}, "info": {"-a", a.Name}, "logs": {"-a", a.Name},
