@@ -12,7 +12,7 @@
 //   - What another hand changes in the switch's tables, the switch puts back
 //     by itself when it is set again ([privnet.Switch.Set]).
 //   - Rules with * hold for process types and apps that come later, from
-//     their first packet: Group tells the switch before it returns a new key.
+//     their first packet: Group returns no key that the switch was not told of.
 //   - No project takes more than platform.MaxPairs entries of the switch. Of a
 //     policy that outgrew that, what concerns the groups that came last is left
 //     out, and the policy and an event say so.

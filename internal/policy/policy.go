@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/atollhq/atoll/internal/platform"
@@ -34,6 +35,9 @@ type Service struct {
 	// mu makes reading the store and telling the switch one step: a switch
 	// never gets an older state after a newer one.
 	mu sync.Mutex
+	// told is the greatest key of the groups that the switch was told of. Keys
+	// rise, so it was told of all up to that one.
+	told atomic.Uint32
 	// groups are all that were ever seen, uint32 to store.Group: their keys
 	// are never used again.
 	groups sync.Map
@@ -97,19 +101,25 @@ func (s *Service) Apply(ctx context.Context) error {
 	return s.apply(ctx)
 }
 
-// Group returns the key of the group of a process type. When it is a new one,
-// the switch knows what the rules say of it before Group returns; should the
+// Group returns the key of the group of a process type. The switch knows what
+// the rules say of it before Group returns, whoever asked first; should the
 // switch refuse, that is logged and tried again, and a policy that denies
 // goes on without it: less passes than should, never more.
 func (s *Service) Group(ctx context.Context, appID, processType string) (uint32, error) {
-	key, fresh, err := s.Store.EnsureGroup(ctx, appID, processType)
+	key, err := s.Store.EnsureGroup(ctx, appID, processType)
 	if err != nil {
 		return 0, fmt.Errorf("cannot find the group of process type %s: %w", processType, err)
 	}
-	if fresh {
-		if err := s.Apply(ctx); err != nil {
-			s.Log.Error("A new process type is not known to the policies yet", "app", appID, "type", processType, "error", err)
-		}
+	if key <= s.told.Load() {
+		return key, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if key <= s.told.Load() { // by another who asked
+		return key, nil
+	}
+	if err := s.apply(ctx); err != nil {
+		s.Log.Error("A new process type is not known to the policies yet", "app", appID, "type", processType, "error", err)
 	}
 	return key, nil
 }
@@ -160,6 +170,9 @@ func (s *Service) apply(ctx context.Context) error {
 		err = s.Switch.SetPolicies(ctx, policies)
 	}
 	if err == nil {
+		for _, g := range table.Groups {
+			s.told.Store(max(s.told.Load(), g.Key))
+		}
 		return nil
 	}
 	select {

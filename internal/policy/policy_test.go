@@ -190,6 +190,55 @@ func TestAsterisksStandForWhatComesLater(t *testing.T) {
 	}
 }
 
+// Whoever asks for a new group waits until the switch knows it, also who was
+// not the first to ask.
+func TestAGroupIsInTheSwitchWhoeverAskedForItFirst(t *testing.T) {
+	s := newShop(t)
+	s.mode(platform.PolicyDeny)
+	if _, err := s.allow("*:cron -> * 80"); err != nil {
+		t.Fatal(err)
+	}
+	slow := &slowSwitch{asked: make(chan bool), goOn: make(chan bool)}
+	s.Switch = slow
+	var all sync.WaitGroup
+	ask := func() {
+		key, err := s.Group(t.Context(), s.web.ID, "cron")
+		if have := slow.last(); err != nil || len(have) != 1 || len(have[0].Rules) != 1 || have[0].Rules[0].From != key {
+			t.Errorf("with key %d, the switch holds %+v, %v", key, have, err)
+		}
+	}
+	all.Go(ask)
+	<-slow.asked
+	all.Go(ask)
+	time.Sleep(20 * time.Millisecond) // enough for one who would not wait
+	close(slow.goOn)
+	all.Wait()
+	if slow.set(nil) != 1 {
+		t.Errorf("the switch was told %d times", slow.set(nil))
+	}
+
+	// A switch that refused is told again by who asks next.
+	s.sw.set(errors.New("no room in the table"))
+	s.Switch = s.sw
+	s.group(s.list, "cron")
+	s.sw.set(nil)
+	if key := s.group(s.list, "cron"); len(s.sw.last()[0].Rules) != 2 {
+		t.Errorf("with key %d, the switch holds %+v", key, s.sw.last())
+	}
+}
+
+// slowSwitch tells when it is asked the first time, and takes until goOn.
+type slowSwitch struct {
+	fakeSwitch
+	asked, goOn chan bool
+}
+
+func (f *slowSwitch) SetPolicies(ctx context.Context, policies []privnet.Policy) error {
+	close(f.asked)
+	<-f.goOn
+	return f.fakeSwitch.SetPolicies(ctx, policies)
+}
+
 func TestAFailureIsToldAndTriedAgain(t *testing.T) {
 	s := newShop(t)
 	s.sw.set(errors.New("no room in the table"))
@@ -260,7 +309,7 @@ func TestNobodysPolicyTakesTheRoomOfTheOthers(t *testing.T) {
 // storedGroup makes a group that the switch is not told of yet.
 func (s *shop) storedGroup(app platform.App, kind string) {
 	s.t.Helper()
-	if _, _, err := s.Store.EnsureGroup(s.t.Context(), app.ID, kind); err != nil {
+	if _, err := s.Store.EnsureGroup(s.t.Context(), app.ID, kind); err != nil {
 		s.t.Fatal(err)
 	}
 }

@@ -18,28 +18,22 @@ type Group struct {
 	Type      string
 }
 
-// EnsureGroup returns the key of the group of a process type of an app; fresh
-// tells that it was made by this call. Types that are not in the formation
+// EnsureGroup returns the key of the group of a process type of an app, a new
+// one when it has none. Keys rise. Types that are not in the formation
 // (one-off, cron, postdeploy) have groups too.
-func (s *Store) EnsureGroup(ctx context.Context, appID, processType string) (key uint32, fresh bool, err error) {
+func (s *Store) EnsureGroup(ctx context.Context, appID, processType string) (key uint32, err error) {
 	const find = "SELECT key FROM endpoint_groups WHERE app_id = ? AND type = ?"
 	err = s.r.QueryRowContext(ctx, find, appID, processType).Scan(&key)
 	if !errors.Is(err, sql.ErrNoRows) {
-		return key, false, err
+		return key, err
 	}
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO endpoint_groups (app_id, type) VALUES (?,?)", appID, processType)
-		if err != nil {
+		if _, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO endpoint_groups (app_id, type) VALUES (?,?)", appID, processType); err != nil {
 			return fmt.Errorf("cannot give process type %s of app %s a group: %w", processType, appID, err)
-		}
-		n, err := res.RowsAffected()
-		fresh = n > 0
-		if err != nil {
-			return err
 		}
 		return tx.QueryRowContext(ctx, find, appID, processType).Scan(&key)
 	})
-	return key, fresh, err
+	return key, err
 }
 
 // PolicyTable is everything that decides who may reach whom.

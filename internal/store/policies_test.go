@@ -151,47 +151,40 @@ func TestGroupsAreNeverUsedAgain(t *testing.T) {
 	s, u := newStore(t)
 	ctx := t.Context()
 	a, _ := s.CreateApp(ctx, u, "gateway", "", "")
-	group := func(app platform.App, kind string, fresh bool) uint32 {
+	group := func(app platform.App, kind string) uint32 {
 		t.Helper()
-		key, made, err := s.EnsureGroup(ctx, app.ID, kind)
-		if err != nil || key == 0 || made != fresh {
-			t.Fatalf("group of %s %s is %d (made: %v), %v", app.Name, kind, key, made, err)
+		key, err := s.EnsureGroup(ctx, app.ID, kind)
+		if err != nil || key == 0 {
+			t.Fatalf("group of %s %s is %d, %v", app.Name, kind, key, err)
 		}
 		return key
 	}
-	web := group(a, "web", true)
-	if again := group(a, "web", false); again != web {
+	web := group(a, "web")
+	if again := group(a, "web"); again != web {
 		t.Fatalf("group is %d, then %d", web, again)
 	}
-	worker := group(a, "one-off", true)
+	worker := group(a, "one-off")
 	if err := s.DeleteApp(ctx, u, a.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.EnsureGroup(ctx, a.ID, "web"); err == nil {
+	if _, err := s.EnsureGroup(ctx, a.ID, "web"); err == nil {
 		t.Error("a group of an app that is gone")
 	}
 	b, _ := s.CreateApp(ctx, u, "gateway", "", "")
-	if key := group(b, "web", true); key <= web || key <= worker {
+	if key := group(b, "web"); key <= web || key <= worker {
 		t.Errorf("key %d was used before", key)
 	}
 
 	var all sync.WaitGroup
-	keys, fresh := make([]uint32, 16), make([]bool, 16)
+	keys := make([]uint32, 16)
 	for i := range keys {
-		all.Go(func() { keys[i], fresh[i], _ = s.EnsureGroup(ctx, b.ID, "api") })
+		all.Go(func() { keys[i], _ = s.EnsureGroup(ctx, b.ID, "api") })
 	}
 	all.Wait()
-	made := 0
 	for i := range keys {
-		if fresh[i] {
-			made++
-		}
 		if keys[i] != keys[0] || keys[i] == 0 {
 			t.Fatalf("keys are %v", keys)
 		}
-	}
-	if made != 1 {
-		t.Errorf("the group was made %d times", made)
 	}
 }
 
@@ -207,7 +200,7 @@ func TestThePolicyTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, _, _ := s.EnsureGroup(ctx, a.ID, "web")
+	key, _ := s.EnsureGroup(ctx, a.ID, "web")
 	table, err := s.PolicyTable(ctx)
 	if err != nil {
 		t.Fatal(err)
