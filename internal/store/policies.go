@@ -178,7 +178,8 @@ func resolveRule(ctx context.Context, q querier, p platform.Project, r platform.
 	return r, nil
 }
 
-// resolveParty finds the app that the end of a rule names.
+// resolveParty finds the app that the end of a rule names. An id wins over a
+// name: an app may be called like the id of another.
 func resolveParty(ctx context.Context, q querier, project platform.Project, end *platform.Party) error {
 	named := end.AppID
 	if named == "" {
@@ -187,7 +188,7 @@ func resolveParty(ctx context.Context, q querier, project platform.Project, end 
 	if named == "" {
 		return nil
 	}
-	err := q.QueryRowContext(ctx, "SELECT id, name FROM apps WHERE project_id = ?1 AND (id = ?2 OR name = ?2)", project.ID, named).Scan(&end.AppID, &end.App)
+	err := q.QueryRowContext(ctx, "SELECT id, name FROM apps WHERE project_id = ?1 AND (id = ?2 OR name = ?2) ORDER BY id = ?2 DESC", project.ID, named).Scan(&end.AppID, &end.App)
 	if errors.Is(err, sql.ErrNoRows) {
 		return platform.Invalid("rule", "the project %s has no app %q; rules are about the apps of one project, list yours to see them", project.Name, named)
 	}

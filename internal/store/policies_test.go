@@ -135,6 +135,27 @@ func TestRulesFollowTheirAppsOverRenamesAndGoWithThem(t *testing.T) {
 	wantCode(t, s.DeleteRule(ctx, u, project, third.ID), platform.CodeNotFound)
 }
 
+// The id of an app is a valid name of another.
+func TestAnIDWinsOverAName(t *testing.T) {
+	s, u := newStore(t)
+	ctx := t.Context()
+	older, _ := s.CreateApp(ctx, u, "shop-web", "", "")
+	app, _ := s.CreateApp(ctx, u, "catalog", "", "")
+	if _, err := s.RenameApp(ctx, u, older.ID, app.ID); err != nil {
+		t.Fatal(err)
+	}
+	younger, err := s.CreateApp(ctx, u, older.ID, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for named, want := range map[string]string{app.ID: "catalog", older.ID: app.ID, younger.ID: older.ID} {
+		r, err := s.ResolveRule(ctx, u, app.ProjectID, parse(t, named+":web -> * 80"))
+		if err != nil || r.From.AppID != named || r.From.App != want {
+			t.Errorf("%s is %+v, %v; want %s", named, r.From, err, want)
+		}
+	}
+}
+
 func TestAPolicyHasALimitOfRules(t *testing.T) {
 	s, u := newStore(t)
 	p, _ := s.DefaultProject(t.Context(), u.ID)
