@@ -10,11 +10,15 @@
 //
 //   - web and tcp are ready when their $PORT accepts a TCP connection from
 //     this machine. Any other container is ready when it listens on its
-//     private address or on all addresses, or has run for the settle time.
+//     private address or on all addresses, or has run for the settle time: a
+//     longer one when a container of its type has listened before.
+//   - A container that begins to drain is looked at once more, and the row says
+//     when that was done.
 //   - Ready stays true for the life of a process.
 //   - An observation of one process is never written for its successor.
 //   - A restart of the server makes nobody unready: what was seen of a process
-//     is noted in a file, and recalled for the same process only.
+//     is noted in a file, and recalled for the same process only; that it has
+//     served, for its container.
 //   - When a container is gone, so is everything held for it: goroutine,
 //     descriptor, and with it the hold on its namespace.
 //
