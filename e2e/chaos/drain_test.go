@@ -40,7 +40,13 @@ func TestDrain(t *testing.T) {
 	})
 	d.phase(t, "kills of the server", d.killServer)
 	t.Run("crash of a container", d.crash)
+	d.phase(t, "scale changes after a crash", func(t *testing.T) {
+		for _, n := range []int{4, 3} {
+			d.server.Must(t, "scale", fmt.Sprintf("api:%d", n))
+		}
+	})
 	t.Run("twin: SIGTERM without drain", d.twin)
+	d.phase(t, "deployment and restart of a slow one", d.slowBoot)
 }
 
 // drain is a service under load.
@@ -72,7 +78,12 @@ lazy: exec ./member load api.drain-server.internal %d 5s
 
 func (d *drain) deploy(t *testing.T, version string) {
 	t.Helper()
-	d.server.Deploy(t, rig.Folder(t, map[string]string{"Procfile": "api: exec ./member serve\n", "member": d.member, "VERSION": version}))
+	d.deployAs(t, version, "exec ./member serve")
+}
+
+func (d *drain) deployAs(t *testing.T, version, command string) {
+	t.Helper()
+	d.server.Deploy(t, rig.Folder(t, map[string]string{"Procfile": "api: " + command + "\n", "member": d.member, "VERSION": version}))
 }
 
 // phase does something that no request may fail for. It lasts until nothing is
@@ -132,6 +143,13 @@ func (d *drain) killServer(t *testing.T) {
 		t.Errorf("no container drains: %+v", list)
 	}
 	again()
+}
+
+// slowBoot replaces the containers by ones that boot for longer than a worker
+// takes to settle (platform.SettleTime), twice.
+func (d *drain) slowBoot(t *testing.T) {
+	d.deployAs(t, "slow", "sleep 15; exec ./member serve")
+	d.server.Must(t, "restart")
 }
 
 // crash kills a container's process. That may only cost connections to it, by
