@@ -31,6 +31,7 @@ func newSite(t *testing.T) *site {
 	s.shop.Deploy(t, rig.Probe(t, "1", rig.Types{"web": "", "api": "--private"}))
 	s.shop.Must(t, "scale", "api:1")
 	s.stranger.Deploy(t, rig.Probe(t, "1", rig.Types{"web": ""}))
+	serveNode(t, m)
 	s.look(t)
 	rig.Await(t, time.Minute, "the containers of other tests to be gone", func() error {
 		notes, err := filepath.Glob(filepath.Join(m.RunDir(), "sandboxes", "*.json"))
@@ -63,11 +64,10 @@ func (s *site) wantInOrder(t *testing.T) {
 	})
 	web, _ := s.web.Address(t, "eth0")
 	s.far.WantRefused(t, rig.Private(s.api.Atoll.PrivateIP))
-	s.far.WantRefused(t, "http://"+web+":5000/")
-	s.far.WantRefused(t, "http://"+gateway+":7000/healthz") // the API listens on every address
+	s.far.WantRefused(t, "http://"+web+":8080/") // where the router finds it
+	s.far.WantRefused(t, rig.APIURL+"/healthz")
+	s.far.WantRefused(t, nodeService)
 }
-
-const gateway = "172.17.0.1"
 
 func (s *site) netns(id string) string {
 	return filepath.Join(s.RunDir(), "netns", "containers", id)
@@ -123,11 +123,19 @@ func TestMistakesAreRepaired(t *testing.T) {
 	before := []rig.Standing{s.shop.Standing(t), s.stranger.Standing(t)}
 	webNS, apiNS := s.netns(s.web.ID), s.netns(s.api.ID)
 	var slowest time.Duration
+	web, _ := s.web.Address(t, "eth0")
+	notIsolated := "bridge link set dev " + hostEnd(t, s.node(), s.far.ID) + " isolated off"
+	// What a mistake opens to the stranger, of what wantInOrder wants closed.
+	opens := map[string]string{
+		"an emptied firewall":                   nodeService,
+		"neither a firewall nor isolated ports": "http://" + web + ":8080/",
+	}
 	mistakes := []struct{ name, netns, script, logged string }{
 		{"an emptied firewall", s.node(), "nft flush ruleset", "the table is gone"},
+		{"neither a firewall nor isolated ports", s.node(), "nft flush ruleset; " + notIsolated, "isolated"},
 		{"a deleted bridge port", s.node(), "ip link del " + hostEnd(t, s.node(), s.web.ID), "the host end of its interface is gone"},
 		{"a deleted bridge", s.node(), "ip link del atoll0", "the bridge is gone"},
-		{"a port that is not isolated", s.node(), "bridge link set dev " + hostEnd(t, s.node(), s.far.ID) + " isolated off", "isolated"},
+		{"a port that is not isolated", s.node(), notIsolated, "isolated"}, // alone it opens nothing: the rules hold
 		{"no forwarding", s.node(), "echo 0 > /proc/sys/net/ipv4/ip_forward", "net/ipv4/ip_forward"},
 		{"a deleted qdisc of the switch", s.switchNS(), "tc qdisc del dev " + hostEnd(t, s.switchNS(), s.api.ID) + " clsact", "program"},
 		{"a deleted private interface", s.switchNS(), "ip link del " + hostEnd(t, s.switchNS(), s.api.ID), s.api.ID},
@@ -146,12 +154,26 @@ func TestMistakesAreRepaired(t *testing.T) {
 	for _, mistake := range mistakes {
 		t.Run(mistake.name, func(t *testing.T) {
 			state, length := s.state(t), len(s.ServerLog(1<<20))
+			breakIt := func() { run(t, mistake.netns, mistake.script) }
 			if mistake.name == "a namespace that is not bound" {
-				if err := unix.Unmount(webNS, unix.MNT_DETACH); err != nil {
-					t.Fatal(err)
+				breakIt = func() {
+					if err := unix.Unmount(webNS, unix.MNT_DETACH); err != nil {
+						t.Fatal(err)
+					}
 				}
+			}
+			if url := opens[mistake.name]; url != "" {
+				s.standStill(t, func() {
+					breakIt()
+					// Again: its kernel may still be about to give up an earlier
+					// question for the MAC.
+					rig.Await(t, 10*time.Second, "the stranger to reach "+url+" without a repair (a refusal would prove nothing)", func() error {
+						_, err := s.far.Run(t, "curl", "-sS", "--max-time", "5", url)
+						return err
+					})
+				})
 			} else {
-				run(t, mistake.netns, mistake.script)
+				breakIt()
 			}
 			slowest = max(slowest, s.awaitRepair(t, state))
 			s.wantInOrder(t)
