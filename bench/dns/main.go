@@ -13,8 +13,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/atollhq/atoll/bench/ratio"
@@ -38,13 +40,14 @@ func main() {
 }
 
 func compare(rounds int, length time.Duration, rate int) (err error) {
+	// Interrupted, it goes on to the end: what it made is removed.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	l, err := lab.New(fmt.Sprintf("bench-dns-%d", os.Getpid()), lab.Options{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
 	ours, theirs, err := start(ctx, l)
 	if err != nil {
 		return err

@@ -11,7 +11,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/atollhq/atoll/bench/ratio"
@@ -43,18 +45,28 @@ func stackDir() string {
 	return "/var/lib/atoll-cache/stack"
 }
 
-// outer makes the laboratory and runs this program again in its server.
+// workDir is not in the lab's own folder, which may be in memory. There is one
+// lab of the name at a time, and so one user of it.
+const workDir = "/var/tmp/atoll-bench-start"
+
+// outer makes the laboratory and runs this program again in its server. It
+// cleans up also when it is interrupted, and first what a killed run left.
 func outer() (err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	l, err := lab.New("bench-start", lab.Options{})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
+	defer func() { err = errors.Join(err, l.Close(), lab.RemoveFolder(workDir)) }()
+	if err := lab.RemoveFolder(workDir); err != nil {
+		return err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cmd := l.Server().Command(context.Background(), self, os.Args[1:]...)
+	cmd := l.Server().Command(ctx, self, os.Args[1:]...)
 	cmd.Env = append(os.Environ(), insideEnv+"="+l.Name())
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
@@ -65,12 +77,7 @@ func inner(rounds, crowd, crowds int, stack string) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("/var/tmp", "atoll-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	ctx := context.Background()
+	ctx, dir := context.Background(), workDir
 	ours, err := openAtoll(ctx, l, filepath.Join(dir, "atoll"), stack)
 	if err != nil {
 		return err
