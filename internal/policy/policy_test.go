@@ -407,15 +407,6 @@ func TestTheSamePairTwiceTakesNoRoom(t *testing.T) {
 	}
 }
 
-func mustParse(t *testing.T, text string) platform.Rule {
-	t.Helper()
-	r, err := platform.ParseRule(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
