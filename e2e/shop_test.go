@@ -88,8 +88,8 @@ func (s *shop) public(t *testing.T) {
 func (s *shop) interfaces(t *testing.T) {
 	for _, c := range []rig.Container{s.api, s.web} {
 		eth0, bits := c.Address(t, "eth0")
-		if !strings.HasPrefix(eth0, "172.17.") || bits != 16 {
-			t.Errorf("eth0 of %s has %s/%d, want one of 172.17.0.0/16", c.Label, eth0, bits)
+		if !strings.HasPrefix(eth0, "172.17.") || bits != 32 {
+			t.Errorf("eth0 of %s has %s/%d, want one of 172.17.0.0/16 by itself", c.Label, eth0, bits)
 		}
 		pn0, bits := c.Address(t, "pn0")
 		if pn0 != c.Atoll.PrivateIP || !strings.HasPrefix(pn0, "10.240.") || bits != 32 {

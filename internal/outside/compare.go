@@ -287,7 +287,7 @@ func (n *Network) insideDiffers(ns netns.NsHandle, port netlink.Link, e Endpoint
 		wrong = append(wrong, fmt.Sprintf("the default route by %s is missing", n.Gateway()))
 	}
 	if !n.hasOnLink(routes) {
-		wrong = append(wrong, fmt.Sprintf("the route to %s is missing", n.cfg.Prefix))
+		wrong = append(wrong, fmt.Sprintf("the route to %s is missing", n.Gateway()))
 	}
 	return wrong, nil
 }
@@ -334,8 +334,13 @@ func (n *Network) gatewayNet() *net.IPNet {
 	return &net.IPNet{IP: n.Gateway().AsSlice(), Mask: net.CIDRMask(n.cfg.Prefix.Bits(), 32)}
 }
 
-func (n *Network) containerNet(e Endpoint) *net.IPNet {
-	return &net.IPNet{IP: e.Addr.AsSlice(), Mask: net.CIDRMask(n.cfg.Prefix.Bits(), 32)}
+// containerNet is a container's address, with nothing of the range on its
+// link: it has no neighbour but the gateway, so whom it sends to takes no place
+// in the kernel's table of MACs, which all containers share.
+func (n *Network) containerNet(e Endpoint) *net.IPNet { return host(e.Addr) }
+
+func host(addr netip.Addr) *net.IPNet {
+	return &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(32, 32)}
 }
 
 func (n *Network) hasDefault(routes []netlink.Route) bool {
@@ -349,7 +354,7 @@ func (n *Network) hasDefault(routes []netlink.Route) bool {
 
 func (n *Network) hasOnLink(routes []netlink.Route) bool {
 	for _, r := range routes {
-		if r.Gw == nil && r.Dst != nil && r.Dst.String() == n.cfg.Prefix.String() {
+		if r.Gw == nil && r.Dst != nil && r.Dst.String() == host(n.Gateway()).String() {
 			return true
 		}
 	}

@@ -1,6 +1,7 @@
 package outside_test
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -25,9 +26,9 @@ func TestTheBridgeSettingMakesNoDifference(t *testing.T) {
 	}
 	r.listen(r.node(), "0.0.0.0:7000", "service of the node")
 	// Each knows the other's MAC: only the port's isolation is between them.
-	meet := "ip neigh replace %s lladdr %s dev eth0"
-	r.run(web.ContainerNetns, strings.NewReplacer("%s lladdr %s", other.Addr.String()+" lladdr "+r.mac(other).String()).Replace(meet))
-	r.run(other.ContainerNetns, strings.NewReplacer("%s lladdr %s", web.Addr.String()+" lladdr "+r.mac(web).String()).Replace(meet))
+	const meet = "ip route replace %[1]s dev eth0; ip neigh replace %[1]s lladdr %[2]s dev eth0"
+	r.run(web.ContainerNetns, fmt.Sprintf(meet, other.Addr, r.mac(other)))
+	r.run(other.ContainerNetns, fmt.Sprintf(meet, web.Addr, r.mac(web)))
 	resolver := r.packets("172.17.0.1:53")
 
 	for _, value := range r.bridgeSettings() {
@@ -162,6 +163,44 @@ func TestOnlyPublicSocketsOfTheNodeAreOpen(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The kernel has one table of MACs for all containers. One that sends to every
+// address of the range must not take a place in it for each.
+func TestSendingToTheRangeTakesNoPlacesOfNeighbours(t *testing.T) {
+	r := newRig(t)
+	a := r.attach("a", "172.17.0.2", 0)
+	const targets = 50
+	send := func() {
+		r.in(a.ContainerNetns, func() error {
+			c, err := net.ListenPacket("udp4", "172.17.0.2:0")
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			for i := range targets {
+				if _, err := c.WriteTo([]byte("hello"), &net.UDPAddr{IP: net.IPv4(172, 17, 1, byte(1+i)), Port: 9}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	places := func() int {
+		return strings.Count(r.run(a.ContainerNetns, "ip neigh show nud all dev eth0"), "172.17.1.")
+	}
+	send()
+	lab.WaitFor(t, 5*time.Second, "the drops to be counted", func() (bool, error) { return r.drops()[outside.DropNeighbour] >= targets, nil })
+	if got := places(); got != 0 {
+		t.Errorf("%d places are taken", got)
+	}
+	t.Run("twin: with the range on the link", func(t *testing.T) {
+		r.run(a.ContainerNetns, "ip route add 172.17.0.0/16 dev eth0")
+		send()
+		if got := places(); got != targets {
+			t.Errorf("%d places are taken, want %d", got, targets)
+		}
+	})
 }
 
 // A cloud's metadata service is no container's business, wherever it is: not

@@ -201,9 +201,8 @@ func (n *Network) configure(inside *netlink.Handle, e Endpoint) error {
 		return fmt.Errorf("cannot bring its interface up: %w", err)
 	}
 	index := link.Attrs().Index
-	prefix := &net.IPNet{IP: n.cfg.Prefix.Addr().AsSlice(), Mask: net.CIDRMask(n.cfg.Prefix.Bits(), 32)}
 	for _, r := range []*netlink.Route{
-		{LinkIndex: index, Dst: prefix, Src: e.Addr.AsSlice(), Scope: netlink.SCOPE_LINK, Protocol: unix.RTPROT_KERNEL},
+		{LinkIndex: index, Dst: host(n.Gateway()), Src: e.Addr.AsSlice(), Scope: netlink.SCOPE_LINK},
 		{LinkIndex: index, Gw: n.Gateway().AsSlice()},
 	} {
 		if err := inside.RouteReplace(r); err != nil {

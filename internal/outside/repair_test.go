@@ -64,7 +64,10 @@ func TestWhatIsBrokenFromOutsideIsFoundAndRepaired(t *testing.T) {
 	in, out := r.passes(r.node(), "172.17.0.2:8080"), r.passes(r.web.ContainerNetns, "198.51.100.10:80")
 	neighbour := func() bool {
 		// An unanswered question of before is asked again after a second only.
-		r.run(r.other.ContainerNetns, "ip neigh flush all")
+		for _, at := range r.all {
+			r.run(at.ContainerNetns, "ip route replace 172.17.0.0/16 dev eth0; ip neigh flush all")
+			defer r.run(at.ContainerNetns, "ip route del 172.17.0.0/16 dev eth0")
+		}
 		return r.ask(r.other.ContainerNetns, "172.17.0.2:8080") != ""
 	}
 	around := func() bool {
@@ -112,7 +115,7 @@ func TestWhatIsBrokenFromOutsideIsFoundAndRepaired(t *testing.T) {
 		{"one more address of eth0", inOther, "ip addr add 10.240.0.9/32 dev eth0", "has the address 10.240.0.9/32", nil, false},
 		{"another MAC of eth0", inWeb, "ip link set eth0 address 02:00:00:00:00:07", "its MAC", out, false},
 		{"no default route", inWeb, "ip route del default", "the default route", out, false},
-		{"no route to the range", inWeb, "ip route del 172.17.0.0/16", "the route to 172.17.0.0/16", nil, false},
+		{"no route to the gateway", inWeb, "ip route del 172.17.0.1", "the route to 172.17.0.1", nil, false},
 		{"IPv6 in the container", inWeb, "echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6", "IPv6 is on", nil, false},
 		{"another MTU", inWeb, "ip link set eth0 mtu 1280", "its MTU is 1280", nil, false},
 		{"no forwarding", onNode, "echo 0 > /proc/sys/net/ipv4/ip_forward", "it is 0 instead of 1", out, false},

@@ -18,7 +18,7 @@ import (
 func TestAContainerHasBothInterfacesAndReachesTheOutside(t *testing.T) {
 	m := newMachine(t)
 	b := m.container("one", 1, 0)
-	want := fmt.Sprintf("eth0@if%s UP %s/16\npn0@if%s UP %s/32", "N", b.OutsideAddr, "N", b.PrivateAddr)
+	want := fmt.Sprintf("eth0@if%s UP %s/32\npn0@if%s UP %s/32", "N", b.OutsideAddr, "N", b.PrivateAddr)
 	if got := withoutIndexes(b.interfaces()); got != want {
 		t.Errorf("interfaces are\n%s\nwant\n%s", got, want)
 	}
@@ -64,6 +64,7 @@ func TestPrivateNetworksDoNotMeetOnTheBridge(t *testing.T) {
 	// red aims at the private address by way of blue-2's eth0.
 	red.sh(fmt.Sprintf("ip route replace %s/32 via %s dev eth0 onlink", second.PrivateAddr, second.OutsideAddr))
 	red.sh(fmt.Sprintf("ip neigh replace %s lladdr %s dev eth0", second.OutsideAddr, linkAddr(second)))
+	second.sh(fmt.Sprintf("ip route replace %s/32 dev eth0", red.OutsideAddr))
 	second.sh(fmt.Sprintf("ip neigh replace %s lladdr %s dev eth0", red.OutsideAddr, linkAddr(red)))
 	m.wantSilence(red.NetnsPath, "", target)
 	m.wantSilence(red.NetnsPath, "", second.OutsideAddr.String()+":7000")

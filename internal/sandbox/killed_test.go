@@ -153,7 +153,7 @@ func (m *machine) wantInOrder(made map[string]sandbox.Sandbox) {
 			m.t.Errorf("%s had %s and %s, now %s and %s", id, want.PrivateAddr, want.OutsideAddr, s.PrivateAddr, s.OutsideAddr)
 		}
 		b := box{s, m}
-		wantAddrs := fmt.Sprintf("eth0@ifN UP %s/16\npn0@ifN UP %s/32", s.OutsideAddr, s.PrivateAddr)
+		wantAddrs := fmt.Sprintf("eth0@ifN UP %s/32\npn0@ifN UP %s/32", s.OutsideAddr, s.PrivateAddr)
 		if got := withoutIndexes(b.interfaces()); got != wantAddrs {
 			m.t.Errorf("%s has\n%s\nwant\n%s", id, got, wantAddrs)
 		}
