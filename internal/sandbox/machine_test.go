@@ -230,8 +230,18 @@ func (m *machine) wantSilence(netns, device, addr string) {
 	}
 }
 
-// interfaces returns `ip -brief -4 addr` without loopback.
+// interfaces returns `ip -brief -4 addr` without loopback. The kernel says that
+// a link is up a while after it is, when it has time.
 func (b box) interfaces() string {
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		out := b.links()
+		if !strings.Contains(out, " DOWN ") || time.Now().After(end) {
+			return out
+		}
+	}
+}
+
+func (b box) links() string {
 	var keep []string
 	for line := range strings.Lines(b.sh("ip -brief -4 addr")) {
 		if !strings.HasPrefix(line, "lo ") {

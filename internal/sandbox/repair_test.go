@@ -412,7 +412,11 @@ func TestALookAtAHundredContainers(t *testing.T) {
 	state := func() string {
 		return m.run(m.lab.Server().Path(), "nft -s -t -a list ruleset; bridge -d link; ip addr") + m.run(filepath.Join(m.lab.Dir(), "netns", "switch"), "ip -o link | sort")
 	}
-	before := state()
+	var before string
+	lab.WaitFor(t, 10*time.Second, "the kernel to say that all links are up", func() (bool, error) {
+		before = state()
+		return !strings.Contains(before, "NO-CARRIER"), nil
+	})
 	m.wantHealthy(ids...)
 	const looks = 5
 	began, cpu := time.Now(), cpuTime(t)
