@@ -16,12 +16,13 @@ import (
 const floodTime = 2 * time.Second
 
 // What a flood may cost neighbours, compared with an attacker that only burns
-// as much of the CPU, before it and after it. A machine with few CPUs and much
-// to do beside shows about twice as long (docs/measurements.md). Below the
-// floors, times say more about what else runs there.
+// as much of the CPU, before it and after it: medians were 0.4 to 4 times as
+// long, in some runs. The suite's machine has few CPUs and much to do beside, so
+// more is let pass. Below the floors, times say more about what else runs there.
+// A flood that hurts makes it hundreds of times as long, or lets it fail.
 const (
-	medianFactor, medianFloor = 5, 10 * time.Millisecond
-	tailFactor, tailFloor     = 10, 40 * time.Millisecond
+	medianFactor, medianFloor = 10, 10 * time.Millisecond
+	tailFactor, tailFloor     = 20, 40 * time.Millisecond
 )
 
 // namesOutside are as fast as the upstream resolver, which the laboratory runs
@@ -75,6 +76,7 @@ func (s *siege) floods(t *testing.T) {
 	flood := func(kind order.FloodKind, target string) order.Order {
 		return order.Order{Flood: &order.Flood{Kind: kind, Target: target, For: floodTime}}
 	}
+	s.RoomForNeighbours(t)
 	// The sniffers take more of the CPU than what they look at, and run where
 	// the laboratory's internet answers.
 	for _, w := range append([]*sniffer{s.bridge, s.internet, s.back, s.twin.sniffers["pn0"], s.twin.sniffers["eth0"]}, s.witnesses...) {
@@ -103,6 +105,8 @@ func (s *siege) floods(t *testing.T) {
 		{"ARP requests by eth0", s.attacker.granted, raw(sweeps[0]), "eth0 neighbour"},
 		{"frames to every address by eth0", s.attacker.granted, raw(sweeps[1]), "eth0 neighbour"},
 		{"packets to every address by the gateway", s.attacker.granted, raw(sweeps[2]), "eth0 neighbour"},
+		{"datagrams to every address by pn0", s.attacker.plain, flood(order.Neighbours, "10.240.0.0/22"), "pn0 arp-unknown"},
+		{"datagrams to every address by eth0", s.attacker.plain, flood(order.Neighbours, "172.17.0.0/16"), "eth0 neighbour"},
 		// Before those that leave it no connections.
 		{"questions by TCP", s.attacker.plain, flood(order.StreamQuestions, "172.17.0.1:53"), ""},
 		{"connections", s.attacker.plain, flood(order.Connections, "198.51.100.10:80"), ""},

@@ -54,7 +54,7 @@ type filled struct {
 
 func newFilled(t *testing.T) *filled {
 	c := &filled{Machine: rig.Use(t), members: capacity}
-	roomForNeighbours(t, c.Machine)
+	c.RoomForNeighbours(t)
 	if text := os.Getenv("ATOLL_MEMBERS"); text != "" {
 		var err error
 		if c.members, err = strconv.Atoi(text); err != nil {
@@ -78,16 +78,6 @@ func newFilled(t *testing.T) *filled {
 	c.empty = platform(t, c.Machine)
 	t.Cleanup(func() { c.leave(t) })
 	return c
-}
-
-// roomForNeighbours does what the server does where it runs in the machine's
-// first network namespace, which the laboratory's is not: the kernel has one
-// table of neighbours for all.
-func roomForNeighbours(t *testing.T, m *rig.Machine) {
-	t.Helper()
-	for file, min := range map[string]int{"gc_thresh3": 65536, "gc_thresh2": 32768, "gc_thresh1": 8192} {
-		m.RaiseSetting(t, "/proc/sys/net/ipv4/neigh/default/"+file, min)
-	}
 }
 
 // idles is how many idle members there are to be, beside the prober.

@@ -33,6 +33,8 @@ func flood(f order.Flood, out *order.Outcome) error {
 		return floodFlows(f.Target, end, out)
 	case order.Connections:
 		return floodConnections(f.Target, end, out)
+	case order.Neighbours:
+		return floodNeighbours(f.Target, end, out)
 	case order.Questions:
 		return floodQuestions(f.Target, ".example.", end, out)
 	case order.PrivateQuestions:
@@ -66,6 +68,31 @@ func floodFlows(target string, end time.Time, out *order.Outcome) error {
 		sockaddr.Port = 1024 + n%60_000
 		sockaddr.Addr[3] = to.Addr().As4()[3] + byte(n/60_000%100)
 		if unix.Sendto(fd, []byte("flow"), unix.MSG_DONTWAIT, &sockaddr) == nil {
+			out.Sent++
+		}
+	}
+	return nil
+}
+
+func floodNeighbours(target string, end time.Time, out *order.Outcome) error {
+	all, err := netip.ParsePrefix(target)
+	if err != nil {
+		return err
+	}
+	// What waits for a MAC stays in its socket's buffer: one holds some 250.
+	var fds [64]int
+	for i := range fds {
+		if fds[i], err = datagrams(); err != nil {
+			return err
+		}
+		defer unix.Close(fds[i])
+	}
+	to := all.Addr()
+	for n := 0; time.Now().Before(end); n++ {
+		if to = to.Next(); !all.Contains(to) {
+			to = all.Addr().Next()
+		}
+		if unix.Sendto(fds[n%len(fds)], []byte("hello"), unix.MSG_DONTWAIT, &unix.SockaddrInet4{Addr: to.As4(), Port: 9}) == nil {
 			out.Sent++
 		}
 	}

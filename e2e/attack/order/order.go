@@ -122,7 +122,7 @@ type Unshare struct{}
 // Flood does one thing as often as it can.
 type Flood struct {
 	Kind FloodKind `json:"kind"`
-	// Target is "address:port".
+	// Target is "address:port", or a network for Neighbours.
 	Target string        `json:"target"`
 	For    time.Duration `json:"for"`
 }
@@ -139,6 +139,9 @@ const (
 	Flows FloodKind = "flows"
 	// Connections opens TCP connections to the target and keeps them.
 	Connections FloodKind = "connections"
+	// Neighbours sends datagrams to every address of the target, a network: the
+	// kernel asks for the MAC of each that is on a link, and remembers it.
+	Neighbours FloodKind = "neighbours"
 	// Questions asks the DNS server at the target for random names outside.
 	Questions FloodKind = "questions"
 	// PrivateQuestions asks it for random names of private networks.
