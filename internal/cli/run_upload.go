@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/atollhq/atoll/internal/client"
 	"github.com/atollhq/atoll/internal/platform"
@@ -74,6 +75,8 @@ func packUpload(w io.Writer, dir string) error {
 		}
 		header.Name = filepath.ToSlash(rel)
 		header.Uname, header.Gname = "", ""
+		// Else it is rounded, and tar warns of files from the future.
+		header.ModTime = header.ModTime.Truncate(time.Second)
 		if err := packed.WriteHeader(header); err != nil {
 			return err
 		}
