@@ -23,8 +23,14 @@ func (r *rig) tracked(source string) (flows []string) {
 	r.t.Helper()
 	r.in(r.node(), func() error {
 		all, err := netlink.ConntrackTableList(netlink.ConntrackTable, unix.AF_INET)
+		seen := map[string]bool{}
 		for _, f := range all {
-			if f.Forward.SrcIP.String() == source {
+			// A list is made while others' connections come and go in the same
+			// table, and may show one twice.
+			t := f.Forward
+			key := fmt.Sprint(t.Protocol, t.SrcIP, t.SrcPort, t.DstIP, t.DstPort)
+			if t.SrcIP.String() == source && !seen[key] {
+				seen[key] = true
 				flows = append(flows, f.String())
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/atollhq/atoll/internal/engine"
 	"github.com/atollhq/atoll/internal/engine/enginetest"
+	"github.com/atollhq/atoll/internal/lab"
 	"github.com/atollhq/atoll/internal/platform"
 )
 
@@ -33,6 +35,9 @@ func testRoom(t *testing.T, m *machine) {
 	}
 	must(t, e.Apply(context.Background(), first))
 	leaving := sink.AwaitNumbers(t, first.ID, 1)[0]
+	lab.WaitFor(t, 30*time.Second, "it to ignore SIGTERM", func() (bool, error) {
+		return slices.ContainsFunc(m.log(t, first.AppID), func(l enginetest.LogLine) bool { return l.Text == "ready" }), nil
+	})
 	must(t, e.Apply(context.Background(), second))
 	sink.Await(t, second.ID, "the failure", failed)
 	remove(t, e, sink, second)
