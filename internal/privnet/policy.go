@@ -67,8 +67,9 @@ const MaxRules = 262144
 //
 // Setting the same again changes nothing. A list that contradicts itself is
 // refused and nothing is changed. What another hand does to them since, Set
-// undoes. A network whose rules cannot be entered keeps
-// the policy it had; the others get theirs, and the error joins all.
+// undoes. A network whose rules cannot be entered keeps the policy it had; the
+// others get theirs, and the error joins all. It may take a second longer where
+// rules that were replaced just now have to make room.
 func (s *Switch) SetPolicies(ctx context.Context, policies []Policy) error {
 	wanted, err := byNetwork(policies)
 	if err != nil {
